@@ -1,0 +1,16 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command gatehouse is Caddy with Gatehouse's modules: one binary in front of existing applications.
+package main
+
+import (
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	_ "github.com/gatehouse-proxy/gatehouse"
+)
+
+func main() {
+	caddycmd.Main()
+}

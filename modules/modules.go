@@ -1,0 +1,6 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package modules imports every host module of Gatehouse: the directives, policies, commands and admin routes.
+// None of them imports a plugin, so a build of this package alone has no Redis client and no ristretto in it.
+package modules

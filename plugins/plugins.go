@@ -1,0 +1,5 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package plugins imports every implementation that Gatehouse ships of its modules' interfaces.
+package plugins
