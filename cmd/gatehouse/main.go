@@ -5,6 +5,7 @@
 package main
 
 import (
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
@@ -12,5 +13,7 @@ import (
 )
 
 func main() {
+	caddy.CustomBinaryName = "gatehouse"
+	caddy.CustomLongDescription = "Gatehouse is Caddy with what an application needs in front of it, in one binary."
 	caddycmd.Main()
 }
