@@ -1,0 +1,100 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package ready
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+func init() {
+	caddy.RegisterModule(admin{})
+}
+
+// State is what GET /gatehouse/ready answers.
+type State struct {
+	// Ready is what the ready handlers say: false during a drain.
+	Ready bool `json:"ready"`
+	// Drain is whether the operator asked for a drain.
+	Drain bool `json:"drain"`
+	// Exiting is whether the process is about to end.
+	Exiting bool `json:"exiting"`
+}
+
+// errNoHandler is the answer where nothing would tell anyone of a drain.
+var errNoHandler = errors.New("no site of the running config has a `ready` directive, so nobody would notice a drain")
+
+// admin serves the drain:
+//
+//	GET    /gatehouse/ready   the State
+//	POST   /gatehouse/drain   begin a drain; the State
+//	DELETE /gatehouse/drain   end it; the State
+type admin struct{}
+
+func (admin) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "admin.api.gatehouse_ready", New: func() caddy.Module { return new(admin) }}
+}
+
+// Routes returns the admin routes.
+func (admin) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{
+		{Pattern: "/gatehouse/ready", Handler: caddy.AdminHandlerFunc(serveReady)},
+		{Pattern: "/gatehouse/drain", Handler: caddy.AdminHandlerFunc(serveDrain)},
+	}
+}
+
+func serveReady(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodGet {
+		return methodNotAllowed(w, "GET")
+	}
+	current, err := configured()
+	if err != nil {
+		return err
+	}
+	return writeState(w, current)
+}
+
+func serveDrain(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodPost && r.Method != http.MethodDelete {
+		return methodNotAllowed(w, "POST, DELETE")
+	}
+	current, err := configured()
+	if err != nil {
+		return err
+	}
+	begin := r.Method == http.MethodPost
+	if current.asked.Swap(begin) != begin {
+		caddy.Log().Named("gatehouse.ready").Info(map[bool]string{true: "drain begins", false: "drain ends"}[begin])
+	}
+	return writeState(w, current)
+}
+
+// configured finds the drain that the running config's handlers hold.
+func configured() (*drain, error) {
+	var found *drain
+	drains.Range(func(_, value any) bool {
+		found, _ = value.(*drain)
+		return true
+	})
+	if found == nil {
+		return nil, caddy.APIError{HTTPStatus: http.StatusConflict, Err: errNoHandler}
+	}
+	return found, nil
+}
+
+func writeState(w http.ResponseWriter, d *drain) error {
+	asked, exiting := d.asked.Load(), caddy.Exiting()
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(State{Ready: !asked && !exiting, Drain: asked, Exiting: exiting})
+}
+
+func methodNotAllowed(w http.ResponseWriter, allow string) error {
+	w.Header().Set("Allow", allow)
+	return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: errors.New("expected one of: " + allow)}
+}
+
+var _ caddy.AdminRouter = (*admin)(nil)
