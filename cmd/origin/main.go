@@ -11,6 +11,8 @@
 //	listening a http://127.0.0.1:9001
 //	listening b http://127.0.0.1:9002
 //
+// `origin demo` starts the proxy before two listeners of its own, as make run does; see package demo.
+//
 // # Endpoints
 //
 // Every response carries X-Origin with the listener's name. Those that meet the listener's latency and faults:
@@ -52,6 +54,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/cmd/origin/demo"
 	"github.com/gatehouse-proxy/gatehouse/cmd/origin/origin"
 )
 
@@ -66,6 +69,9 @@ func main() {
 
 // run is the program without its process. The result is the exit status: 2 for a wrong command line, 1 for a failure.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "demo" {
+		return demo.Run(ctx, args[1:], stdout, stderr)
+	}
 	p, err := parse(args, stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0

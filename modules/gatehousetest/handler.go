@@ -11,16 +11,19 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/goleak"
 )
 
 // Context returns a context for provisioning modules outside a running config; apps that they ask for are made on
-// demand. It is cancelled when the test ends, which cleans the modules up.
+// demand. Its storage is a folder of the test's. It is cancelled when the test ends, which cleans the modules up.
 func Context(t testing.TB) caddy.Context {
 	t.Helper()
+	storage := map[string]string{"module": "file_system", "root": t.TempDir()}
 	ctx, err := caddy.ProvisionContext(&caddy.Config{
-		Admin: &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(bool)}},
+		Admin:      &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(bool)}},
+		StorageRaw: caddyconfig.JSON(storage, nil),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +63,9 @@ func NoLeaks(t testing.TB) {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
-		goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"))
+		goleak.VerifyNone(t, before,
+			goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
+			// Caddy stops the admin endpoint of a config only when the next one is loaded.
+			goleak.IgnoreAnyFunction("github.com/caddyserver/caddy/v2.replaceLocalAdminServer.func2"))
 	})
 }

@@ -5,7 +5,7 @@ package gatehousetest
 
 import "syscall"
 
-// dieWithParent has the kernel end a child when the test's process dies, also by a panic or a kill.
-func dieWithParent() *syscall.SysProcAttr {
+// DieWithParent has the kernel end a child when the test's process dies, also by a panic or a kill.
+func DieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

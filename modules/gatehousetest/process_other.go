@@ -7,5 +7,5 @@ package gatehousetest
 
 import "syscall"
 
-// dieWithParent does nothing where the kernel has no such service; Cleanup still ends the child of a test that returns.
-func dieWithParent() *syscall.SysProcAttr { return nil }
+// DieWithParent does nothing where the kernel has no such service; Cleanup still ends the child of a test that returns.
+func DieWithParent() *syscall.SysProcAttr { return nil }

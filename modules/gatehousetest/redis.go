@@ -53,7 +53,7 @@ func (r *Redis) Start() {
 		"--logfile", filepath.Join(r.dir, "redis.log"),
 	}, r.args...)
 	r.cmd = exec.Command(program, args...)
-	r.cmd.SysProcAttr = dieWithParent()
+	r.cmd.SysProcAttr = DieWithParent()
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
