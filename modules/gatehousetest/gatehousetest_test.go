@@ -5,6 +5,7 @@ package gatehousetest_test
 
 import (
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,14 +80,14 @@ func errText(err error) string {
 
 func TestAdvance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fired := false
-		time.AfterFunc(time.Hour, func() { fired = true })
+		var fired atomic.Bool
+		time.AfterFunc(time.Hour, func() { fired.Store(true) })
 		gatehousetest.Advance(59 * time.Minute)
-		if fired {
+		if fired.Load() {
 			t.Fatal("fired early")
 		}
 		gatehousetest.Advance(time.Minute)
-		if !fired {
+		if !fired.Load() {
 			t.Fatal("did not fire")
 		}
 	})

@@ -38,7 +38,6 @@ func (h *refuser) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	return h.refusal.Answer(w, r)
 }
 
-
 // config serves test_refuse to every host, with the given error routes on the listener.
 func config(errorRoutes string) []byte {
 	return []byte(`{"apps":{"http":{"servers":{"s":{"listen":[":8080"],

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+# SPDX-License-Identifier: Apache-2.0
+
+# What to build, from where, and how long to try; each may be set on the command line: make fuzz FUZZTIME=1m
+BIN       ?= bin/gatehouse
+VERSION   ?= $(shell git describe --always --dirty 2>/dev/null || echo v0.0.0-dev)
+TESTFLAGS ?=
+BENCHPKGS ?= ./modules/... ./plugins/...
+FUZZTIME  ?= 10s
+DOCTESTS  ?= TestDocs|TestLayout
+
+# As in xcaddy.json, which also has to set the names that main.go sets here; a test in cmd/xbuild compares the two binaries.
+BUILDFLAGS = -trimpath -tags nobadger,nomysql,nopgx -ldflags "-s -w -X github.com/caddyserver/caddy/v2.CustomVersion=$(VERSION)"
+
+# The tools are built anew when their versions or Go's change: staticcheck cannot read code newer than its own Go.
+TOOLS := bin/tools/.installed-$(shell go env GOVERSION)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/gatehouse
+	CGO_ENABLED=0 go build $(BUILDFLAGS) -o $(BIN) ./cmd/gatehouse
+
+.PHONY: run
+run: build ## Run the proxy before two demo applications, until Ctrl-C
+	CGO_ENABLED=0 go build -trimpath -o bin/origin ./cmd/origin
+	@bin/origin demo --gatehouse $(BIN)
+
+.PHONY: test
+test: ## Run the tests, with a real Redis
+	.ci/need-redis
+	go test $(TESTFLAGS) ./...
+
+.PHONY: race
+race: ## Run the tests under the race detector
+	.ci/need-redis
+	.ci/need-cc
+	CGO_ENABLED=1 go test -race $(TESTFLAGS) ./...
+
+.PHONY: lint
+lint: $(TOOLS) ## Check format, licence lines, go.mod files, vet and staticcheck
+	@files=$$(bin/tools/gofumpt -l .) && if [ -n "$$files" ]; then echo "not formatted by gofumpt:" "$$files" >&2; exit 1; fi
+	.ci/spdx
+	go mod tidy -diff
+	go mod tidy -C cmd/xbuild -diff
+	go mod tidy -C .ci/tools -diff
+	go vet ./...
+	go vet -C cmd/xbuild ./...
+	bin/tools/staticcheck ./...
+	cd cmd/xbuild && ../../bin/tools/staticcheck ./...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz test for FUZZTIME
+	FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+.PHONY: bench
+bench: ## Run the benchmarks of BENCHPKGS
+	.ci/need-redis
+	go test -run '^$$' -bench . -benchmem $(TESTFLAGS) $(BENCHPKGS)
+
+.PHONY: xbuild
+xbuild: ## Build bin/gatehouse-xcaddy by xcaddy, and check that it is the same proxy
+	go build -C cmd/xbuild -o ../../bin/xbuild .
+	bin/xbuild --version $(VERSION)
+	go test -C cmd/xbuild -timeout 30m $(TESTFLAGS) ./...
+
+.PHONY: docs-check
+docs-check: ## Check the documentation and the layout of the tree
+	@go test -list '$(DOCTESTS)' ./cmd/gatehouse/... | grep '^Test' || { echo 'error: no test matches $(DOCTESTS)' >&2; exit 1; }
+	go test $(TESTFLAGS) -run '$(DOCTESTS)' ./cmd/gatehouse/...
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin
+
+$(TOOLS): .ci/tools/go.mod .ci/tools/go.sum
+	GOBIN=$(CURDIR)/bin/tools go -C .ci/tools install tool
+	@rm -f bin/tools/.installed-*
+	@touch $@
