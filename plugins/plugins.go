@@ -3,3 +3,8 @@
 
 // Package plugins imports every implementation that Gatehouse ships of its modules' interfaces.
 package plugins
+
+import (
+	_ "github.com/gatehouse-proxy/gatehouse/plugins/memory"
+	_ "github.com/gatehouse-proxy/gatehouse/plugins/redis"
+)

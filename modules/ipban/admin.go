@@ -1,0 +1,269 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package ipban
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/clientaddr"
+	"github.com/gatehouse-proxy/gatehouse/modules/directive"
+)
+
+const (
+	// maxBody bounds a request's body: a million prefixes fit.
+	maxBody = 64 << 20
+	// A page of the list has defaultPage bans, and maxPage at most.
+	defaultPage = 1000
+	maxPage     = 100_000
+)
+
+func init() { caddy.RegisterModule(Admin{}) }
+
+// Admin serves the list of bans of the running config on the admin endpoint:
+//
+//	GET    /gatehouse/bans?limit=1000&after=203.0.113.7   the bans in force, by prefix
+//	POST   /gatehouse/bans                                bans prefixes
+//	DELETE /gatehouse/bans?prefix=203.0.113.7             lifts bans; prefix may be repeated
+//	GET    /gatehouse/bans/check?address=203.0.113.7      what becomes of a client
+type Admin struct{}
+
+// CaddyModule returns the Caddy module information.
+func (Admin) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "admin.api.gatehouse_bans", New: func() caddy.Module { return new(Admin) }}
+}
+
+// Routes implements caddy.AdminRouter.
+func (Admin) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{
+		{Pattern: "/gatehouse/bans", Handler: methods{
+			http.MethodGet: serveList, http.MethodPost: serveAdd, http.MethodDelete: serveRemove,
+		}},
+		{Pattern: "/gatehouse/bans/check", Handler: methods{http.MethodGet: serveCheck}},
+	}
+}
+
+// methods serves one path: a function for each method, which answers with what it returns, as JSON.
+type methods map[string]func(a *App, r *http.Request) (any, error)
+
+// ServeHTTP implements caddy.AdminHandler.
+func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	serve, ok := m[r.Method]
+	if !ok {
+		allowed := make([]string, 0, len(m))
+		for method := range m {
+			allowed = append(allowed, method)
+		}
+		slices.Sort(allowed)
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		return refuse(http.StatusMethodNotAllowed, "method %s is not allowed here; allowed: %s", r.Method, w.Header().Get("Allow"))
+	}
+	app, err := runningApp()
+	if err != nil {
+		return err
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	answer, err := serve(app, r)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(answer)
+}
+
+// runningApp is the app of the running config.
+func runningApp() (*App, error) {
+	app, err := caddy.ActiveContext().AppIfConfigured("ip_bans")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil, refuse(http.StatusNotFound,
+			"the running config has no list of bans: add ip_ban to a site, or ip_bans to the global options")
+	}
+	if err != nil {
+		return nil, refuse(http.StatusInternalServerError, "%w", err)
+	}
+	return app.(*App), nil
+}
+
+// refuse is an answer that says no; the text is for whoever asked.
+func refuse(status int, format string, args ...any) error {
+	return caddy.APIError{HTTPStatus: status, Err: fmt.Errorf(format, args...)}
+}
+
+// listAnswer is a page of the list.
+type listAnswer struct {
+	// Bans are the bans in force, sorted by prefix: IPv4 first, then by address, wider ones first.
+	Bans []Ban `json:"bans"`
+	// Next is what to pass as after for the next page; left out on the last one.
+	Next string `json:"next,omitempty"`
+}
+
+func serveList(a *App, r *http.Request) (any, error) {
+	query := r.URL.Query()
+	limit, after := defaultPage, netip.Prefix{}
+	if text := query.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxPage {
+			return nil, refuse(http.StatusBadRequest, "limit: expected a whole number from 1 to %d, found %q", maxPage, text)
+		}
+		limit = n
+	}
+	if text := query.Get("after"); text != "" {
+		prefix, err := directive.Prefix(text)
+		if err != nil {
+			return nil, refuse(http.StatusBadRequest, "after: %w", err)
+		}
+		after = prefix
+	}
+	bans, more := a.list.table.page(after, limit)
+	answer := listAnswer{Bans: append([]Ban{}, bans...)} // [], never null
+	if more {
+		answer.Next = bans[len(bans)-1].Prefix.String()
+	}
+	return answer, nil
+}
+
+// addRequest asks to ban prefixes.
+type addRequest struct {
+	// Prefixes are addresses and CIDRs, at least one.
+	Prefixes []string `json:"prefixes"`
+	// For is how long, such as "1h" or "7d"; empty is for good.
+	For string `json:"for,omitempty"`
+	// Reason is for people: at most 256 bytes, no control characters. It may be empty.
+	Reason string `json:"reason,omitempty"`
+	// Source is "manual", which is the default, or "import".
+	Source string `json:"source,omitempty"`
+}
+
+// changeAnswer says what was done.
+type changeAnswer struct {
+	// Changed is how many prefixes were banned, or how many bans lifted.
+	Changed int `json:"changed"`
+	// Expires is when new bans end; left out if they do not, or were lifted.
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+func serveAdd(a *App, r *http.Request) (any, error) {
+	var req addRequest
+	if err := decode(r.Body, &req); err != nil {
+		return nil, err
+	}
+	operator, _ := clientaddr.Parse(r.RemoteAddr)
+	changes, err := req.plan(time.Now(), operator, a.coveredBy)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.change(r, changes, "banned"); err != nil {
+		return nil, err
+	}
+	return changeAnswer{len(changes), changes[0].Expires}, nil
+}
+
+func serveRemove(a *App, r *http.Request) (any, error) {
+	changes, err := planRemoval(r.URL.Query()["prefix"], &a.list.table)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.change(r, changes, "lifted"); err != nil {
+		return nil, err
+	}
+	return changeAnswer{Changed: len(changes)}, nil
+}
+
+// change puts an operator's changes, and logs them.
+func (a *App) change(r *http.Request, changes []Change, what string) error {
+	err := a.put(r.Context(), changes)
+	switch {
+	case errors.Is(err, ErrFull):
+		return refuse(http.StatusInsufficientStorage, "%w; lift some, or raise max_bans", err)
+	case err != nil:
+		return refuse(http.StatusServiceUnavailable, "%w", err)
+	}
+	expires := zap.Skip()
+	if at := changes[0].Expires; !at.IsZero() {
+		expires = zap.Time("expires", at)
+	}
+	a.logger.Info("an operator changed the list of bans",
+		zap.String("change", what),
+		zap.Int("prefixes", len(changes)),
+		zap.Stringer("first", changes[0].Prefix),
+		zap.String("reason", changes[0].Reason),
+		expires,
+		zap.String("operator", r.RemoteAddr))
+	return nil
+}
+
+// checkAnswer says what becomes of a client.
+type checkAnswer struct {
+	// Address is the address in question.
+	Address string `json:"address"`
+	// Banned says whether its requests are refused.
+	Banned bool `json:"banned"`
+	// DryRun says that they would be, but for dry_run in ip_bans.
+	DryRun bool `json:"dry_run,omitempty"`
+	// AllowedBy is the prefix of the allow-list that covers the address; left out if none does.
+	AllowedBy string `json:"allowed_by,omitempty"`
+	// Ban is the longest ban in force that covers the address, also if the allow-list wins; left out if none does.
+	Ban *Ban `json:"ban,omitempty"`
+	// Remaining is how long the ban lasts, such as "59m30s"; left out if it does not end.
+	Remaining string `json:"remaining,omitempty"`
+}
+
+func serveCheck(a *App, r *http.Request) (any, error) {
+	text := r.URL.Query().Get("address")
+	addr, err := netip.ParseAddr(text)
+	if err != nil || addr.Zone() != "" {
+		return nil, refuse(http.StatusBadRequest, "address: expected an IP address such as 203.0.113.7, found %q", text)
+	}
+	addr = addr.Unmap()
+	v := a.judge(addr, func() bool { return false })
+	answer := checkAnswer{Address: addr.String(), Banned: v.outcome == banned, DryRun: v.outcome == dryRun}
+	if allowed, ok := a.coveredBy(netip.PrefixFrom(addr, addr.BitLen())); ok {
+		answer.AllowedBy = allowed.String()
+	}
+	if v.outcome != passed {
+		answer.Ban = &v.ban
+		if !v.ban.Expires.IsZero() {
+			answer.Remaining = max(time.Until(v.ban.Expires), 0).Round(time.Second).String()
+		}
+	}
+	return answer, nil
+}
+
+// coveredBy returns the prefix of the allow-list that covers all of p.
+func (a *App) coveredBy(p netip.Prefix) (netip.Prefix, bool) { return a.allowed.LookupPrefixLPM(p) }
+
+// decode reads one JSON value with no field that v does not have.
+func decode(body io.Reader, v any) error {
+	decoder := json.NewDecoder(body)
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(v)
+	if err == nil {
+		if _, err = decoder.Token(); errors.Is(err, io.EOF) {
+			return nil
+		}
+		err = errors.New("something follows the JSON value")
+	}
+	var tooLong *http.MaxBytesError
+	if errors.As(err, &tooLong) {
+		return refuse(http.StatusRequestEntityTooLarge, "the body is longer than %d bytes", tooLong.Limit)
+	}
+	return refuse(http.StatusBadRequest, "reading the body: %w", err)
+}
+
+// Interface guards
+var (
+	_ caddy.AdminRouter  = (*Admin)(nil)
+	_ caddy.AdminHandler = methods(nil)
+)

@@ -1,0 +1,104 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package ipban
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// putTimeout bounds a change: recording it, and hearing of it from the store.
+const putTimeout = 5 * time.Second
+
+// What the caller of a change may want to tell apart.
+var (
+	// ErrFull is returned for a ban that would exceed max_bans.
+	ErrFull = errors.New("the list of bans is full")
+	// ErrAllowListed is returned for a ban that would have no effect.
+	ErrAllowListed = errors.New("never banned: covered by the allow-list")
+)
+
+// BanAddress bans a client's address for d, or for good if d is zero; of an IPv6 address, the prefix of ipv6_prefix
+// bits. source names the policy that asks, reason says why. When it returns nil, the ban is in force in this process; it
+// takes up to 5 s where the store is shared, so a handler does not wait for it with a client.
+//
+// It returns ErrAllowListed for an address that is never banned, and ErrFull if there are max_bans already.
+func (a *App) BanAddress(ctx context.Context, addr netip.Addr, d time.Duration, source, reason string) error {
+	if !addr.IsValid() {
+		return errors.New("banning a client: it has no address")
+	}
+	addr = addr.Unmap().WithZone("")
+	bits := addr.BitLen()
+	if addr.Is6() {
+		bits = a.IPv6Prefix
+	}
+	prefix, err := addr.Prefix(bits)
+	if err != nil {
+		return fmt.Errorf("banning %s: %w", addr, err)
+	}
+	if a.allowed.Contains(addr) {
+		return fmt.Errorf("banning %s: %w", addr, ErrAllowListed)
+	}
+	ban := newBan(prefix, time.Now(), d, source, reason)
+	return a.put(ctx, []Change{{Ban: ban}})
+}
+
+// newBan makes a ban in the form that a Store is promised.
+func newBan(prefix netip.Prefix, now time.Time, d time.Duration, source, reason string) Ban {
+	b := Ban{Prefix: prefix, Reason: tidy(reason), Source: tidy(source), Created: now.UTC().Truncate(time.Millisecond)}
+	if d > 0 {
+		b.Expires = b.Created.Add(d.Truncate(time.Millisecond))
+	}
+	return b
+}
+
+// tidy makes a text what a Store is promised: up to maxReason bytes of UTF-8 without control characters.
+func tidy(text string) string {
+	text = strings.ToValidUTF8(text[:min(len(text), maxReason)], "")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
+// put records changes in the store and returns when they are in force in this process.
+func (a *App) put(ctx context.Context, changes []Change) error {
+	ctx, cancel := context.WithTimeout(ctx, putTimeout)
+	defer cancel()
+	if err := a.room(changes); err != nil {
+		return err
+	}
+	position, err := a.store.Put(ctx, changes)
+	if err != nil {
+		return fmt.Errorf("recording in the store of bans: %w", err)
+	}
+	if err := a.list.reach(ctx, position); err != nil {
+		return fmt.Errorf("recorded in the store of bans, but this proxy has not heard of it from there: %w", err)
+	}
+	return nil
+}
+
+// room returns ErrFull if the changes would bring more than max_bans prefixes into the list, once expired ones are gone.
+func (a *App) room(changes []Change) error {
+	if !slices.ContainsFunc(changes, func(c Change) bool { return !c.Lift }) {
+		return nil
+	}
+	fits := func() bool { return a.list.table.count()+a.list.table.fresh(changes) <= a.MaxBans }
+	if fits() {
+		return nil
+	}
+	if a.list.sweepForRoom(); fits() {
+		return nil
+	}
+	overLimit().Add(float64(len(changes)))
+	return fmt.Errorf("%w: max_bans is %d", ErrFull, a.MaxBans)
+}

@@ -1,0 +1,103 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package ipban
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/directive"
+)
+
+// maxReason bounds a reason, in bytes: it is kept for each ban and written into each access-log line.
+const maxReason = 256
+
+// What a ban's source may be when an operator bans; policies use their names.
+const (
+	sourceManual = "manual"
+	sourceImport = "import"
+)
+
+// plan turns a request into changes, or says what is wrong with it. operator is the address that asks, or the zero
+// address; coveredBy is the allow-list. Nothing is changed unless all can be.
+func (req addRequest) plan(now time.Time, operator netip.Addr, coveredBy func(netip.Prefix) (netip.Prefix, bool)) ([]Change, error) {
+	if len(req.Prefixes) == 0 {
+		return nil, refuse(http.StatusBadRequest, "prefixes: expected at least one address or CIDR")
+	}
+	var duration time.Duration
+	if req.For != "" {
+		d, err := directive.PositiveDuration(req.For)
+		if err != nil {
+			return nil, refuse(http.StatusBadRequest, "for: %w", err)
+		}
+		duration = max(time.Duration(d), time.Millisecond) // a ban is kept in milliseconds, and 0 would be for good
+	}
+	if err := checkReason(req.Reason); err != nil {
+		return nil, err
+	}
+	if req.Source == "" {
+		req.Source = sourceManual
+	}
+	if !slices.Contains([]string{sourceManual, sourceImport}, req.Source) {
+		return nil, refuse(http.StatusBadRequest, "source: expected %s or %s, found %q", sourceManual, sourceImport, req.Source)
+	}
+	changes := make([]Change, len(req.Prefixes))
+	for i, text := range req.Prefixes {
+		prefix, err := directive.Prefix(text)
+		if err != nil {
+			return nil, refuse(http.StatusBadRequest, "prefixes: %w", err)
+		}
+		if allowed, ok := coveredBy(prefix); ok {
+			return nil, refuse(http.StatusConflict, "%s is covered by %s of the allow-list: a ban would have no effect", text, allowed)
+		}
+		if operator.IsValid() && !operator.IsLoopback() && prefix.Contains(operator) {
+			return nil, refuse(http.StatusConflict,
+				"%s covers your own address %s: put that into allow of ip_bans first, if the ban is wanted", text, operator)
+		}
+		changes[i].Ban = newBan(prefix, now, duration, req.Source, req.Reason)
+	}
+	return changes, nil
+}
+
+func checkReason(reason string) error {
+	if len(reason) > maxReason {
+		return refuse(http.StatusBadRequest, "reason: expected at most %d bytes, found %d", maxReason, len(reason))
+	}
+	if !utf8.ValidString(reason) || strings.ContainsFunc(reason, unicode.IsControl) {
+		return refuse(http.StatusBadRequest, "reason: expected text without control characters")
+	}
+	return nil
+}
+
+// planRemoval turns prefixes into lifts. Each must be banned as it is written: to lift a ban that covers more than was
+// asked for would let others in too.
+func planRemoval(prefixes []string, t *table) ([]Change, error) {
+	if len(prefixes) == 0 {
+		return nil, refuse(http.StatusBadRequest, "prefix: expected at least one address or CIDR, as in ?prefix=203.0.113.7")
+	}
+	changes := make([]Change, len(prefixes))
+	for i, text := range prefixes {
+		prefix, err := directive.Prefix(text)
+		if err != nil {
+			return nil, refuse(http.StatusBadRequest, "prefix: %w", err)
+		}
+		if _, ok := t.get(prefix); !ok {
+			return nil, notBanned(text, prefix, t)
+		}
+		changes[i] = Change{Ban: Ban{Prefix: prefix}, Lift: true}
+	}
+	return changes, nil
+}
+
+func notBanned(text string, prefix netip.Prefix, t *table) error {
+	if wider, ok := t.covering(prefix); ok {
+		return refuse(http.StatusNotFound, "%s is not banned by itself; the ban of %s covers it: lift that one", text, wider)
+	}
+	return refuse(http.StatusNotFound, "%s is not banned", text)
+}

@@ -1,0 +1,70 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package ipban
+
+import (
+	"context"
+	"net/netip"
+	"time"
+)
+
+// Namespace is where stores are registered.
+const Namespace = "gatehouse.ban_stores"
+
+// Store keeps the list of bans and tells every process that follows it what changes. It is no part of a request's way:
+// each process looks addresses up in a table of its own, which the store feeds.
+//
+// The host calls Put from any number of goroutines at once, and Follow from one goroutine a config. During a reload two
+// configs may follow one list. Both methods are first called after the store's Provision; Put may still come, from
+// requests that are being finished, after Follow has returned.
+//
+// Package ipbantest holds the tests that every implementation must pass.
+type Store interface {
+	// Put records changes, in their order, so that they outlive this process where the store can do that, and returns
+	// the position of the last one. On an error any part of them may have been recorded; putting them again is safe.
+	// It returns soon after ctx ends; the host gives it 5 s. It must not keep the slice.
+	Put(ctx context.Context, changes []Change) (position uint64, err error)
+
+	// Follow calls apply with the whole list, then with each later change, until ctx ends or the feed breaks; it then
+	// returns, promptly and for good: apply is never called after. The host calls again after a pause of 0.1 s to
+	// 10 s, and keeps the list it has until then.
+	//
+	// apply is called from one goroutine at a time. It may take 10 ms, or longer for a large list; a store that has
+	// further changes by then hands them over in one Update. It must not be called with a lock held that Put needs.
+	Follow(ctx context.Context, apply func(Update)) error
+}
+
+// Update is one step of a feed.
+type Update struct {
+	// Reset says that Changes are the whole list, none of them a lift. What is not in it is not banned any more.
+	// The first update of each Follow has it set.
+	Reset bool
+	// Changes are in the order in which they were put: a later one replaces an earlier one for the same prefix.
+	// The slice belongs to the host from then on.
+	Changes []Change
+	// Position is how far the feed has come: every change whose Put returned this position or a lower one has been
+	// handed over. It never falls, save by a Reset after the store lost its data.
+	Position uint64
+}
+
+// Change bans a prefix, replacing an earlier ban of the same prefix, or lifts its ban.
+type Change struct {
+	Ban
+	// Lift ends the ban of exactly Prefix; the other fields mean nothing then. Lifting what is not banned is no error.
+	Lift bool `json:"lift,omitempty"`
+}
+
+// Ban is one entry of the list. The host hands it to Put in the form described here.
+type Ban struct {
+	// Prefix is what is banned: a valid, masked prefix without zone, IPv4 as IPv4. One address is a prefix of full length.
+	Prefix netip.Prefix `json:"prefix"`
+	// Reason is for people: valid UTF-8 of at most 256 bytes without control characters. It may be empty.
+	Reason string `json:"reason,omitempty"`
+	// Source says where the ban comes from: "manual", "import", or the name of a policy. It is text like Reason.
+	Source string `json:"source,omitempty"`
+	// Created is when the ban was made, in UTC and whole milliseconds.
+	Created time.Time `json:"created"`
+	// Expires is when the ban ends, in UTC and whole milliseconds; zero is never. A store may forget it from then on.
+	Expires time.Time `json:"expires,omitzero"`
+}

@@ -1,0 +1,258 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package ipban
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gaissmai/bart"
+)
+
+// table answers whether an address is banned. Readers take no lock: they see an immutable routing table, which a writer
+// replaces by a copy that shares all but the changed nodes.
+//
+// Nothing is ever deleted from a copy. A lifted ban is one that has expired, and the sweep builds a new table without
+// expired entries once there are many: deleting one by one would cost a copy of a path through the table each.
+// The zero table is empty.
+type table struct {
+	current atomic.Pointer[routes]
+
+	sweeping sync.Mutex // held through a sweep; taken before mu
+
+	mu     sync.Mutex // serializes writers
+	live   int        // entries that were in force at the last sweep, and changes since; guarded by mu
+	resets int        // how often the whole was replaced; guarded by mu
+	// While a sweep builds a new table: what was changed since it began. nil otherwise; guarded by mu.
+	missed *[]*routes
+}
+
+type routes = bart.Table[entry]
+
+// entry is what a prefix maps to; 24 bytes, as there may be a million.
+type entry struct {
+	created int64 // Unix time in nanoseconds
+	expires int64 // Unix time in nanoseconds; 0 is never
+	note    *note
+}
+
+// note is shared by the bans that were recorded together.
+type note struct{ reason, source string }
+
+// lifted is what replaces the entry of a lifted ban: one that expired long ago.
+func lifted() entry { return entry{expires: 1, note: &note{}} }
+
+func (e entry) inForce() bool { return e.expires == 0 || e.expires > time.Now().UnixNano() }
+
+func (e entry) ban(prefix netip.Prefix) Ban {
+	return Ban{
+		Prefix: prefix, Reason: e.note.reason, Source: e.note.source, Created: fromNano(e.created), Expires: fromNano(e.expires),
+	}
+}
+
+// toNano keeps the zero time zero, and puts times before 1970, which a foreign store may hold, just after it.
+func toNano(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return max(t.UnixNano(), 1)
+}
+
+func fromNano(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
+
+// load returns the current routes, which must not be changed.
+func (t *table) load() *routes {
+	if r := t.current.Load(); r != nil {
+		return r
+	}
+	return new(routes)
+}
+
+// find returns the longest ban in force that covers addr. A longer one that has expired hides nothing.
+func (t *table) find(addr netip.Addr) (prefix netip.Prefix, e entry, ok bool) {
+	current := t.current.Load()
+	if current == nil || !current.Contains(addr) { // the way of nearly every request, so the quickest question comes first
+		return netip.Prefix{}, entry{}, false
+	}
+	whole := netip.PrefixFrom(addr, addr.BitLen())
+	if prefix, e, ok = current.LookupPrefixLPM(whole); ok && e.inForce() {
+		return prefix, e, true
+	}
+	for prefix, e := range current.Supernets(whole) {
+		if e.inForce() {
+			return prefix, e, true
+		}
+	}
+	return netip.Prefix{}, entry{}, false
+}
+
+// get returns the ban of exactly prefix, if it is in force.
+func (t *table) get(prefix netip.Prefix) (entry, bool) {
+	e, ok := t.load().Get(prefix)
+	return e, ok && e.inForce()
+}
+
+// covering returns the longest ban in force that covers all of prefix.
+func (t *table) covering(prefix netip.Prefix) (netip.Prefix, bool) {
+	for wider, e := range t.load().Supernets(prefix) {
+		if e.inForce() {
+			return wider, true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// page returns up to limit bans in force in the order of their prefixes, beginning after the given one; the zero prefix is
+// before all. more reports whether there are further ones.
+func (t *table) page(after netip.Prefix, limit int) (bans []Ban, more bool) {
+	for prefix, e := range t.load().AllSorted() {
+		if after.IsValid() && prefix.Compare(after) <= 0 || !e.inForce() {
+			continue
+		}
+		if len(bans) == limit {
+			return bans, true
+		}
+		bans = append(bans, e.ban(prefix))
+	}
+	return bans, false
+}
+
+// count is how many bans are in force; those that expired since the last sweep still count.
+func (t *table) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.live
+}
+
+// apply makes changes in one copy. Above limit, bans of further prefixes are dropped; it returns how many.
+func (t *table) apply(changes []Change, limit int) (dropped int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	current := t.load()
+	delta := new(routes)
+	dropped = t.merge(current, delta, changes, limit)
+	if delta.Size() == 0 {
+		return dropped
+	}
+	t.current.Store(current.UnionPersist(delta))
+	if t.missed != nil {
+		*t.missed = append(*t.missed, delta)
+	}
+	return dropped
+}
+
+// replace makes the changes the whole list, as apply does with an empty table.
+func (t *table) replace(changes []Change, limit int) (dropped int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fresh := new(routes)
+	t.live = 0
+	dropped = t.merge(new(routes), fresh, changes, limit)
+	t.current.Store(fresh)
+	t.resets++
+	return dropped
+}
+
+// merge inserts changes into delta, which is about to be laid over base. The caller holds mu.
+func (t *table) merge(base, delta *routes, changes []Change, limit int) (dropped int) {
+	notes := map[note]*note{} // bans that are recorded together often say the same
+	for _, c := range changes {
+		if !c.Prefix.IsValid() {
+			continue
+		}
+		old, known := delta.Get(c.Prefix)
+		if !known {
+			old, known = base.Get(c.Prefix)
+		}
+		counted := known && old.inForce()
+		e := lifted()
+		if !c.Lift {
+			e = newEntry(c.Ban, notes)
+		}
+		switch wanted := e.inForce(); {
+		case !wanted && !known:
+			continue
+		case wanted && !counted && t.live >= limit:
+			dropped++
+			continue
+		case wanted && !counted:
+			t.live++
+		case !wanted && counted:
+			t.live--
+		}
+		delta.Insert(c.Prefix, e)
+	}
+	return dropped
+}
+
+func newEntry(b Ban, notes map[note]*note) entry {
+	text := note{b.Reason, b.Source}
+	shared, ok := notes[text]
+	if !ok {
+		shared = &text
+		notes[text] = shared
+	}
+	return entry{created: toNano(b.Created), expires: toNano(b.Expires), note: shared}
+}
+
+// fresh counts the bans among changes that are of prefixes not banned yet.
+func (t *table) fresh(changes []Change) int {
+	n := 0
+	for _, c := range changes {
+		if _, ok := t.get(c.Prefix); !ok && !c.Lift {
+			n++
+		}
+	}
+	return n
+}
+
+// sweep counts the bans in force, and builds a new table without the expired ones where those are an eighth or more.
+// It works on a snapshot: neither readers nor writers wait for it.
+func (t *table) sweep() {
+	t.sweeping.Lock()
+	defer t.sweeping.Unlock()
+	t.mu.Lock()
+	snapshot, before, resets := t.load(), t.live, t.resets
+	missed := []*routes{}
+	t.missed = &missed
+	t.mu.Unlock()
+
+	live := 0
+	for _, e := range snapshot.All() {
+		if e.inForce() {
+			live++
+		}
+	}
+	var compact *routes
+	if dead := snapshot.Size() - live; dead > 0 && dead*8 >= snapshot.Size() {
+		compact = new(routes)
+		for prefix, e := range snapshot.All() {
+			if e.inForce() {
+				compact.Insert(prefix, e)
+			}
+		}
+	}
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.missed = nil
+	if t.resets != resets { // the list is another one by now, and counted
+		return
+	}
+	t.live += live - before
+	if compact == nil {
+		return
+	}
+	for _, delta := range missed {
+		compact.Union(delta)
+	}
+	t.current.Store(compact)
+}

@@ -1,0 +1,280 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/backend"
+	"github.com/gatehouse-proxy/gatehouse/modules/directive"
+	"github.com/gatehouse-proxy/gatehouse/modules/ipban"
+)
+
+const (
+	// banJournal is how many changes are kept for those who follow; who falls further behind reads the whole list.
+	banJournal = 100_000
+	// banGrace is how long an ended ban is kept, for proxies whose clock is behind.
+	banGrace = time.Minute
+	// banForget bounds how many ended bans one put forgets, so that it stays short.
+	banForget = 100
+	// banBatch bounds the changes of one script call: Redis does nothing else meanwhile.
+	banBatch = 500
+	// banPage is about how many bans, or changes, are read at once.
+	banPage = 5000
+	// banBlock is how long one read waits for a change. It bounds how long Follow runs on after its context's end.
+	banBlock = 100 * time.Millisecond
+)
+
+var (
+	//go:embed bans_put.lua
+	putBansSource string
+	putBans       = NewScript(putBansSource)
+)
+
+// Errors that end a feed; the host follows again and gets the whole list.
+var (
+	errBansTrimmed = errors.New("fell so far behind that changes are no longer kept")
+	errBansLost    = errors.New("redis lost changes that it had")
+)
+
+func init() { caddy.RegisterModule(BanStore{}) }
+
+// BanStore shares the list of bans through Redis: what one proxy bans holds on all that follow, and one that starts late
+// reads the whole list. Changes stand in a stream too, in which each follower waits for the next one, so a message that is
+// lost is read a moment later. While Redis is away every proxy keeps the list it has, and changes are refused.
+//
+// All bans of a key prefix are one list, in three keys that share a hash tag, as a cluster needs.
+type BanStore struct {
+	// Client is the name of the client in the `redis` app. Default: the client without a name.
+	Client string `json:"client,omitempty"`
+
+	client *Client
+	keys   []string // the list, the stream of changes, the ends: as the script takes them
+}
+
+// CaddyModule returns the Caddy module information.
+func (BanStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: ipban.Namespace + ".redis", New: func() caddy.Module { return new(BanStore) }}
+}
+
+// UnmarshalCaddyfile reads the store's options. Syntax:
+//
+//	store redis [<client>]
+func (s *BanStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the store's name
+	if d.NextArg() {
+		if err := directive.Value(d, "store redis", &s.Client, directive.Word); err != nil {
+			return err
+		}
+	}
+	if err := directive.End(d); err != nil {
+		return err
+	}
+	return directive.NoBlock(d)
+}
+
+// Provision finds the client. It dials nothing.
+func (s *BanStore) Provision(ctx caddy.Context) error {
+	app, err := ctx.App(backend.App)
+	if err != nil {
+		return fmt.Errorf("the store of bans: %w", err)
+	}
+	if s.client, err = app.(*App).Client(s.Client); err != nil {
+		return fmt.Errorf("the store of bans: %w", err)
+	}
+	s.keys = []string{s.client.Key("{bans}", "list"), s.client.Key("{bans}", "changes"), s.client.Key("{bans}", "ends")}
+	return nil
+}
+
+// Put implements ipban.Store. A long list of changes is recorded in several steps.
+func (s *BanStore) Put(ctx context.Context, changes []ipban.Change) (position uint64, err error) {
+	for first := true; first || len(changes) > 0; first = false {
+		n := min(len(changes), banBatch)
+		if position, err = s.put(ctx, changes[:n]); err != nil {
+			return 0, fmt.Errorf("recording bans in redis: %w", err)
+		}
+		changes = changes[n:]
+	}
+	return position, nil
+}
+
+func (s *BanStore) put(ctx context.Context, changes []ipban.Change) (uint64, error) {
+	args := []any{banJournal, banGrace.Milliseconds(), banForget}
+	for _, change := range changes {
+		record, err := json.Marshal(change)
+		if err != nil {
+			return 0, err
+		}
+		args = append(args, change.Prefix.String(), ends(change), record)
+	}
+	cmd, err := s.client.Run(ctx, putBans, s.keys, args...)
+	if err != nil {
+		return 0, err
+	}
+	return cmd.Uint64()
+}
+
+// ends is when a change's ban ends, as the script reads it.
+func ends(change ipban.Change) int64 {
+	switch {
+	case change.Lift:
+		return -1
+	case change.Expires.IsZero():
+		return 0
+	}
+	return change.Expires.UnixMilli()
+}
+
+// Follow implements ipban.Store.
+func (s *BanStore) Follow(ctx context.Context, apply func(ipban.Update)) error {
+	universal, err := s.client.Universal()
+	if err != nil {
+		return err
+	}
+	// The position is read before the list, and changes in between are handed over again: each replaces the same prefix.
+	position, err := s.last(ctx, universal)
+	if err != nil {
+		return err
+	}
+	list, err := s.list(ctx, universal)
+	if err != nil {
+		return err
+	}
+	for update := (ipban.Update{Reset: true, Changes: list, Position: position}); ; {
+		if update.Reset || len(update.Changes) > 0 {
+			apply(update)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if update, err = s.next(ctx, universal, update.Position); err != nil {
+			return err
+		}
+	}
+}
+
+// last is the position of the latest change.
+func (s *BanStore) last(ctx context.Context, universal goredis.UniversalClient) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.client.Timeout())
+	defer cancel()
+	newest, err := universal.XRevRangeN(ctx, s.keys[1], "+", "-", 1).Result()
+	if err != nil || len(newest) == 0 {
+		return 0, wrapBans("reading the latest change", err)
+	}
+	return banPosition(newest[0].ID)
+}
+
+// list reads the whole list.
+func (s *BanStore) list(ctx context.Context, universal goredis.UniversalClient) ([]ipban.Change, error) {
+	var list []ipban.Change
+	for cursor := uint64(0); ; {
+		page, next, err := s.page(ctx, universal, cursor)
+		if err != nil {
+			return nil, wrapBans("reading the list", err)
+		}
+		for i := 1; i < len(page); i += 2 { // field, value, field, value
+			change, err := readBan(page[i])
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, change)
+		}
+		if cursor = next; cursor == 0 {
+			return list, nil
+		}
+	}
+}
+
+func (s *BanStore) page(ctx context.Context, universal goredis.UniversalClient, cursor uint64) ([]string, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.client.Timeout())
+	defer cancel()
+	return universal.HScan(ctx, s.keys[0], cursor, "", banPage).Result()
+}
+
+// next waits a moment for changes after a position. An update without any has the same position.
+func (s *BanStore) next(ctx context.Context, universal goredis.UniversalClient, position uint64) (ipban.Update, error) {
+	update := ipban.Update{Position: position}
+	streams, err := s.read(ctx, universal, position)
+	if errors.Is(err, goredis.Nil) {
+		last, err := s.last(ctx, universal)
+		if err == nil && last < position {
+			err = errBansLost
+		}
+		return update, err
+	}
+	if err != nil || len(streams) == 0 {
+		return update, wrapBans("waiting for changes", err)
+	}
+	for _, message := range streams[0].Messages {
+		at, err := banPosition(message.ID)
+		if err != nil {
+			return update, err
+		}
+		if at != update.Position+1 {
+			return update, errBansTrimmed
+		}
+		record, _ := message.Values["change"].(string)
+		change, err := readBan(record)
+		if err != nil {
+			return update, err
+		}
+		update.Changes, update.Position = append(update.Changes, change), at
+	}
+	return update, nil
+}
+
+func (s *BanStore) read(ctx context.Context, universal goredis.UniversalClient, position uint64) ([]goredis.XStream, error) {
+	ctx, cancel := context.WithTimeout(ctx, banBlock+s.client.Timeout())
+	defer cancel()
+	return universal.XRead(ctx, &goredis.XReadArgs{
+		Streams: []string{s.keys[1], strconv.FormatUint(position, 10) + "-0"}, Count: banPage, Block: banBlock,
+	}).Result()
+}
+
+// banPosition takes the number out of a stream's ID, "17-0".
+func banPosition(id string) (uint64, error) {
+	number, _, _ := strings.Cut(id, "-")
+	position, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("redis holds a change with the ID %q, which is none of ours", id)
+	}
+	return position, nil
+}
+
+// readBan decodes a record. What is not one of ours ends the feed: a list with holes must not pass for the list.
+func readBan(record string) (ipban.Change, error) {
+	var change ipban.Change
+	if err := json.Unmarshal([]byte(record), &change); err != nil {
+		return change, fmt.Errorf("decoding a ban that redis holds: %w", err)
+	}
+	if p := change.Prefix; !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
+		return change, fmt.Errorf("redis holds a ban of %q, which is no prefix in canonical form", p)
+	}
+	return change, nil
+}
+
+func wrapBans(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s of bans: %w", what, err)
+}
+
+// Interface guards.
+var (
+	_ caddy.Provisioner     = (*BanStore)(nil)
+	_ caddyfile.Unmarshaler = (*BanStore)(nil)
+	_ ipban.Store           = (*BanStore)(nil)
+)

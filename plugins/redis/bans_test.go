@@ -1,0 +1,222 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
+	"github.com/gatehouse-proxy/gatehouse/modules/ipban"
+	"github.com/gatehouse-proxy/gatehouse/modules/ipban/ipbantest"
+)
+
+// banStore is a store upon a client of its own, as another proxy would have.
+func banStore(t testing.TB, config *ClientConfig) *BanStore {
+	t.Helper()
+	client := open(t, config)
+	return &BanStore{client: client, keys: []string{
+		client.Key("{bans}", "list"), client.Key("{bans}", "changes"), client.Key("{bans}", "ends"),
+	}}
+}
+
+func TestBanStoreConformance(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	ipbantest.Run(t, func(t *testing.T) ipban.Store {
+		if answer, err := server.Command("FLUSHALL"); err != nil || answer != "+OK" {
+			t.Fatalf("FLUSHALL answers %s, %v", answer, err)
+		}
+		return banStore(t, at(server.Address))
+	})
+}
+
+func TestBanStoreConformanceCluster(t *testing.T) {
+	cluster := gatehousetest.StartRedisCluster(t)
+	ipbantest.Run(t, func(t *testing.T) ipban.Store {
+		return banStore(t, &ClientConfig{Cluster: cluster.Addresses(), Prefix: "test" + strings.ReplaceAll(t.Name(), "/", "_")})
+	})
+}
+
+func ban(prefix string, expires time.Time) ipban.Change {
+	return ipban.Change{Ban: ipban.Ban{Prefix: netip.MustParsePrefix(prefix), Created: time.Now().UTC(), Expires: expires}}
+}
+
+func put(t testing.TB, s *BanStore, changes ...ipban.Change) uint64 {
+	t.Helper()
+	position, err := s.Put(t.Context(), changes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return position
+}
+
+// startFollow follows a store in the background. It returns the updates and, after its end, the error.
+func startFollow(t testing.TB, s *BanStore) (<-chan ipban.Update, <-chan error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	updates, ended := make(chan ipban.Update, 100), make(chan error, 1)
+	go func() { ended <- s.Follow(ctx, func(u ipban.Update) { updates <- u }) }()
+	t.Cleanup(cancel)
+	return updates, ended
+}
+
+func receive[T any](t testing.TB, from <-chan T) T {
+	t.Helper()
+	select {
+	case got := <-from:
+		return got
+	case <-time.After(within):
+		t.Fatal("nothing came")
+		panic("unreachable")
+	}
+}
+
+func TestBansReachAnotherProxy(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	here, there := banStore(t, at(server.Address)), banStore(t, at(server.Address))
+	updates, _ := startFollow(t, there)
+	receive(t, updates)
+	var took []time.Duration
+	for i := range 200 {
+		change := ban(fmt.Sprintf("203.0.113.%d/32", i), time.Time{})
+		begun := time.Now()
+		position := put(t, here, change)
+		got := receive(t, updates)
+		took = append(took, time.Since(begun))
+		if got.Reset || got.Position != position || len(got.Changes) != 1 || got.Changes[0].Prefix != change.Prefix {
+			t.Fatalf("got %+v at %d", got, position)
+		}
+	}
+	slices.Sort(took)
+	t.Logf("from Put to the other proxy: p50 %v, p99 %v", took[len(took)/2], took[len(took)*99/100])
+}
+
+func TestBanFeedHealsAfterLosses(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	s := banStore(t, at(server.Address))
+	put(t, s, ban("203.0.113.1/32", time.Time{}), ban("203.0.113.2/32", time.Time{}))
+	for name, test := range map[string]struct {
+		harm string
+		want error
+	}{
+		"trimmed": {"XTRIM " + s.keys[1] + " MAXLEN 0", errBansLost},
+		"flushed": {"FLUSHALL", errBansLost},
+	} {
+		updates, ended := startFollow(t, s)
+		if got := receive(t, updates); !got.Reset {
+			t.Fatalf("%s: begins with %+v", name, got)
+		}
+		if _, err := server.Command(test.harm); err != nil {
+			t.Fatal(err)
+		}
+		if err := receive(t, ended); !errors.Is(err, test.want) {
+			t.Fatalf("%s: the feed ended with %v", name, err)
+		}
+		put(t, s, ban("203.0.113.3/32", time.Time{}), ban("203.0.113.4/32", time.Time{}))
+		again, _ := startFollow(t, s)
+		if got := receive(t, again); !got.Reset || len(got.Changes) < 2 {
+			t.Fatalf("%s: begins again with %+v", name, got)
+		}
+	}
+}
+
+func TestBanFeedNoticesAGap(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	s := banStore(t, at(server.Address))
+	put(t, s, ban("203.0.113.1/32", time.Time{}))
+	universal, err := s.client.Universal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		put(t, s, ban(fmt.Sprintf("203.0.113.%d/32", i+2), time.Time{}))
+	}
+	if _, err := server.Command("XTRIM " + s.keys[1] + " MAXLEN 2"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.next(t.Context(), universal, 1); !errors.Is(err, errBansTrimmed) {
+		t.Fatalf("got %v", err)
+	}
+	if update, err := s.next(t.Context(), universal, 4); err != nil || len(update.Changes) != 2 || update.Position != 6 {
+		t.Fatalf("got %+v, %v", update, err)
+	}
+}
+
+func TestEndedBansAreForgotten(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	s := banStore(t, at(server.Address))
+	put(t, s, ban("203.0.113.1/32", time.Now().Add(-2*banGrace)), ban("203.0.113.2/32", time.Now().Add(-banGrace/2)),
+		ban("203.0.113.3/32", time.Now().Add(time.Hour)), ban("203.0.113.4/32", time.Time{}))
+	put(t, s, ban("203.0.113.5/32", time.Time{}))
+	if answer, err := server.Command("HLEN " + s.keys[0]); err != nil || answer != ":4" {
+		t.Fatalf("%s bans are held, %v", answer, err)
+	}
+	lift := ban("203.0.113.3/32", time.Time{})
+	lift.Lift = true
+	put(t, s, lift)
+	if answer, err := server.Command("ZCARD " + s.keys[2]); err != nil || answer != ":1" {
+		t.Fatalf("%s ends are held, %v", answer, err)
+	}
+}
+
+func TestForeignRecordsEndTheFeed(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	s := banStore(t, at(server.Address))
+	for _, record := range []string{`nonsense`, `{}`, `{"prefix":"203.0.113.7/24"}`, `{"prefix":"::ffff:203.0.113.7/128"}`} {
+		ask(t, s.client, "HSET", s.keys[0], "x", record)
+		err := s.Follow(t.Context(), func(ipban.Update) { t.Error("an update came") })
+		if err == nil {
+			t.Errorf("%s: no error", record)
+		}
+	}
+}
+
+func FuzzReadBan(f *testing.F) {
+	f.Add(`{"prefix":"203.0.113.7/32","created":"2026-01-02T03:04:05Z","expires":"2026-01-02T03:04:05Z","lift":true}`)
+	f.Add(`{"prefix":""}`)
+	f.Fuzz(func(t *testing.T, record string) {
+		if change, err := readBan(record); err == nil && (!change.Prefix.IsValid() || change.Prefix != change.Prefix.Masked()) {
+			t.Fatalf("%q gave %v", record, change.Prefix)
+		}
+	})
+}
+
+func TestBansThroughTheProxyWithoutRedis(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	site := "{\n redis " + server.URL() + "\n servers {\n trusted_proxies static 127.0.0.1\n trusted_proxies_strict\n }\n}\n" +
+		":8080 {\n ip_ban\n respond ok\n}"
+	s := gatehousetest.Start(t, site)
+	if got := s.Admin(http.MethodPost, "/gatehouse/bans", `{"prefixes":["203.0.113.7"]}`); got.StatusCode != http.StatusOK {
+		t.Fatalf("%d %s", got.StatusCode, got.Body)
+	}
+	banned := func() int { return s.Get("/", "X-Forwarded-For: 203.0.113.7").StatusCode }
+	if got := banned(); got != http.StatusForbidden {
+		t.Fatalf("a banned client gets %d", got)
+	}
+	server.Kill()
+	if got := banned(); got != http.StatusForbidden {
+		t.Fatalf("without Redis a banned client gets %d", got)
+	}
+	if got := s.Get("/").StatusCode; got != http.StatusOK {
+		t.Fatalf("without Redis another client gets %d", got)
+	}
+	if got := s.Admin(http.MethodPost, "/gatehouse/bans", `{"prefixes":["203.0.113.8"]}`); got.StatusCode < 500 {
+		t.Fatalf("a ban that cannot be recorded gives %d %s", got.StatusCode, got.Body)
+	}
+	if err := s.Reload(site); err != nil {
+		t.Fatalf("without Redis a reload fails: %v", err)
+	}
+	if got := banned(); got != http.StatusForbidden {
+		t.Fatalf("after a reload without Redis a banned client gets %d", got)
+	}
+	server.Start() // empty, as it was started without persistence: the list follows it
+	eventually(t, "the empty list arrives", func() bool { return banned() == http.StatusOK })
+}

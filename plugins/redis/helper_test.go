@@ -1,0 +1,92 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// within bounds what must happen soon, on a machine that may be busy.
+const within = 10 * time.Second
+
+// open makes a client of config that is closed when the test ends.
+func open(t testing.TB, config *ClientConfig) *Client {
+	t.Helper()
+	return openLogged(t, config, zap.NewNop())
+}
+
+func openLogged(t testing.TB, config *ClientConfig, logger *zap.Logger) *Client {
+	t.Helper()
+	s, err := config.resolve("test", caddy.NewReplacer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(s, logger)
+	t.Cleanup(func() {
+		if err := c.Destruct(); err != nil {
+			t.Errorf("closing the client: %v", err)
+		}
+	})
+	return c
+}
+
+// at configures a patient client, for tests of anything but timeouts: the machine may be busy.
+func at(address string) *ClientConfig {
+	return &ClientConfig{
+		URL: "redis://" + address, Timeout: caddy.Duration(within), Probe: &ProbeConfig{Timeout: caddy.Duration(2 * time.Second)},
+	}
+}
+
+// strict configures a client with the defaults, for tests of these.
+func strict(address string) *ClientConfig { return &ClientConfig{URL: "redis://" + address} }
+
+// attempts runs a test of something that a busy machine may spoil and cannot bring about, until it succeeds, three times
+// at most.
+func attempts(t *testing.T, try func() error) {
+	t.Helper()
+	for i := 1; ; i++ {
+		err := try()
+		if err == nil {
+			return
+		}
+		if i == 3 {
+			t.Fatal(err)
+		}
+		t.Logf("attempt %d: %v", i, err)
+	}
+}
+
+// ask sends a command that must be answered.
+func ask(t testing.TB, c *Client, args ...any) string {
+	t.Helper()
+	cmd, err := c.Do(t.Context(), args...)
+	if err != nil {
+		t.Fatalf("%v: %v", args, err)
+	}
+	return fmt.Sprint(cmd.Val())
+}
+
+// eventually waits for a condition, closely, and returns how long that took.
+func eventually(t testing.TB, what string, done func() bool) time.Duration {
+	t.Helper()
+	begun := time.Now()
+	for !done() {
+		if time.Since(begun) > within {
+			t.Fatalf("not within %v: %s", within, what)
+		}
+		time.Sleep(500 * time.Microsecond)
+	}
+	return time.Since(begun)
+}
+
+func observed() (*zap.Logger, *observer.ObservedLogs) {
+	core, logs := observer.New(zap.DebugLevel)
+	return zap.New(core), logs
+}
