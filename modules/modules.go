@@ -4,3 +4,10 @@
 // Package modules imports every host module of Gatehouse: the directives, policies, commands and admin routes.
 // None of them imports a plugin, so a build of this package alone has no Redis client and no ristretto in it.
 package modules
+
+import (
+	_ "github.com/gatehouse-proxy/gatehouse/modules/balance"
+	_ "github.com/gatehouse-proxy/gatehouse/modules/front"
+	_ "github.com/gatehouse-proxy/gatehouse/modules/ipban"
+	_ "github.com/gatehouse-proxy/gatehouse/modules/ready"
+)
