@@ -64,6 +64,7 @@ func (*Admin) Routes() []caddy.AdminRoute {
 
 func serveStatus(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: errors.New("expected GET")}
 	}
 	found := running()

@@ -41,7 +41,9 @@ func TestBanStoreConformance(t *testing.T) {
 func TestBanStoreConformanceCluster(t *testing.T) {
 	cluster := gatehousetest.StartRedisCluster(t)
 	ipbantest.Run(t, func(t *testing.T) ipban.Store {
-		return banStore(t, &ClientConfig{Cluster: cluster.Addresses(), Prefix: "test" + strings.ReplaceAll(t.Name(), "/", "_")})
+		config := at("")
+		config.URL, config.Cluster, config.Prefix = "", cluster.Addresses(), strings.ReplaceAll(t.Name(), "/", "_")
+		return banStore(t, config)
 	})
 }
 
@@ -191,9 +193,9 @@ func FuzzReadBan(f *testing.F) {
 
 func TestBansThroughTheProxyWithoutRedis(t *testing.T) {
 	server := gatehousetest.StartRedis(t)
-	site := "{\n redis " + server.URL() + "\n servers {\n trusted_proxies static 127.0.0.1\n trusted_proxies_strict\n }\n}\n" +
+	config := "{\n" + option(server.URL()) + "\n servers {\n trusted_proxies static 127.0.0.1\n trusted_proxies_strict\n }\n}\n" +
 		":8080 {\n ip_ban\n respond ok\n}"
-	s := gatehousetest.Start(t, site)
+	s := gatehousetest.Start(t, config)
 	if got := s.Admin(http.MethodPost, "/gatehouse/bans", `{"prefixes":["203.0.113.7"]}`); got.StatusCode != http.StatusOK {
 		t.Fatalf("%d %s", got.StatusCode, got.Body)
 	}
@@ -211,7 +213,7 @@ func TestBansThroughTheProxyWithoutRedis(t *testing.T) {
 	if got := s.Admin(http.MethodPost, "/gatehouse/bans", `{"prefixes":["203.0.113.8"]}`); got.StatusCode < 500 {
 		t.Fatalf("a ban that cannot be recorded gives %d %s", got.StatusCode, got.Body)
 	}
-	if err := s.Reload(site); err != nil {
+	if err := s.Reload(config); err != nil {
 		t.Fatalf("without Redis a reload fails: %v", err)
 	}
 	if got := banned(); got != http.StatusForbidden {

@@ -95,7 +95,7 @@ func (c *ClientConfig) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if c.URL != "" {
 				return d.Err("url: the option has a URL already")
 			}
-			return directive.Arg(d, &c.URL, directive.Word)
+			return secret(d, &c.URL)
 		},
 		"sentinel":          func() error { return c.parseSentinel(d) },
 		"sentinel_username": func() error { return directive.Arg(d, &c.sentinel().Username, directive.Word) },
@@ -179,7 +179,8 @@ func (c *ClientConfig) parsePool(d *caddyfile.Dispenser) error {
 	})
 }
 
-// secret parses a password. A further argument is not quoted in the error: it is a password with a blank in it.
+// secret parses a password, or a URL that may hold one. A further argument is not quoted in the error: it is a part of a
+// password with a blank in it.
 func secret(d *caddyfile.Dispenser, dst *string) error {
 	option := d.Val()
 	if d.CountRemainingArgs() != 1 {

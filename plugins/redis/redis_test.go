@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -78,6 +79,8 @@ func TestReload(t *testing.T) {
 	}
 }
 
+func init() { caddy.RegisterModule(unstartable{}) }
+
 // unstartable is an app that never starts.
 type unstartable struct{}
 
@@ -88,7 +91,6 @@ func (unstartable) Start() error { return errors.New("never starts") }
 func (unstartable) Stop() error  { return nil }
 
 func TestRejectedReload(t *testing.T) {
-	caddy.RegisterModule(unstartable{})
 	gatehousetest.NoLeaks(t)
 	server := gatehousetest.StartRedis(t)
 	s := gatehousetest.Start(t, site(option(server.URL())))
@@ -242,19 +244,19 @@ func TestAdminAndMetrics(t *testing.T) {
 	if strings.Contains(answer.Body, "hunter2") {
 		t.Error("the admin route tells the password")
 	}
-	if status := s.Admin(http.MethodPost, "/gatehouse/redis", "").StatusCode; status != http.StatusMethodNotAllowed {
-		t.Errorf("POST gives %d", status)
+	if resp := s.Admin(http.MethodPost, "/gatehouse/redis", ""); resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET" {
+		t.Errorf("POST gives %d, allowing %q", resp.StatusCode, resp.Header.Get("Allow"))
 	}
 	metrics := s.Admin(http.MethodGet, "/metrics", "").Body
 	for _, want := range []string{
 		`gatehouse_redis_up{client="default"} 1`, `gatehouse_redis_up{client="spare"} 0`,
-		`gatehouse_redis_requests_total{client="default",outcome="ok"} `,
-		`gatehouse_redis_requests_total{client="spare",outcome="unavailable"} 1`,
-		`gatehouse_redis_breaker_opens_total{client="spare"} 1`,
-		`gatehouse_redis_wait_seconds_count{client="default"} `,
+		`gatehouse_redis_requests_total{client="default",outcome="ok"} [1-9]`,
+		`gatehouse_redis_requests_total{client="spare",outcome="unavailable"} [1-9]`,
+		`gatehouse_redis_breaker_opens_total{client="spare"} [1-9]`,
+		`gatehouse_redis_wait_seconds_count{client="default"} [1-9]`,
 		`gatehouse_redis_queued_commands{client="default"} 0`,
 	} {
-		if !strings.Contains(metrics, want) {
+		if !regexp.MustCompile(want).MatchString(metrics) { // counts are the process's, also of an earlier run
 			t.Errorf("the metrics lack %s", want)
 		}
 	}

@@ -1,0 +1,82 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
+)
+
+// impostor listens where a Redis server should, and hands each connection to serve until the test ends.
+func impostor(t *testing.T, serve func(net.Conn)) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+	})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				serve(conn)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// answers sends the same text for each line that comes in.
+func answers(text string) func(net.Conn) {
+	return func(conn net.Conn) {
+		for lines := bufio.NewScanner(conn); lines.Scan(); {
+			if _, err := io.WriteString(conn, text); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func TestWhatIsNoRedisOpensTheBreaker(t *testing.T) {
+	for name, serve := range map[string]func(net.Conn){
+		"answers HTTP":             answers("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
+		"answers binary":           answers("\x15\x03\x01\x00\x02\x02\x50\xff\xfe\r\n"),
+		"answers errors":           answers("-ERR what is that\r\n"),
+		"answers a broken length":  answers("$-7\r\n*99999999999999999999\r\n"),
+		"answers without an end":   answers("$1000000\r\nabc"),
+		"answers an endless line":  answers("+" + strings.Repeat("x", 70000)),
+		"answers OK to everything": answers("+OK\r\n"),
+		"never answers":            func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) },
+		"closes at once":           func(net.Conn) {},
+		"closes at the first byte": func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			gatehousetest.NoLeaks(t)
+			c := open(t, strict(impostor(t, serve)))
+			if cmd, err := c.Do(t.Context(), "GET", "key"); cmd != nil || !errors.Is(err, ErrUnavailable) {
+				t.Errorf("got %v, %v, want no answer and ErrUnavailable", cmd, err)
+			}
+			eventually(t, "the breaker opens", func() bool { return !c.Healthy() })
+			eventually(t, "the prober goes on", func() bool { return c.Status().FailedPings > 3 })
+			if s := c.Status(); s.State != StateDown || s.Opens != 1 || s.LastError == "" {
+				t.Errorf("the breaker did not stay open, or says no reason: %+v", s)
+			}
+		})
+	}
+}
