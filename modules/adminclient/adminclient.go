@@ -63,8 +63,8 @@ func New(cmd *cobra.Command) (*Client, error) {
 		return nil, fmt.Errorf("finding the admin endpoint: %w", err)
 	}
 	address, err := caddy.ParseNetworkAddress(text)
-	if err != nil || address.PortRangeSize() > 1 {
-		return nil, fmt.Errorf("%q is no address of an admin endpoint: %v", text, err)
+	if err != nil || text == "off" || strings.Contains(text, "://") || address.PortRangeSize() > 1 {
+		return nil, fmt.Errorf("%q is no address of an admin endpoint; expected host:port or unix//path", text)
 	}
 	return newClient(address), nil
 }

@@ -85,7 +85,9 @@ func TestDo(t *testing.T) {
 		"unknown path":  {path: "/missing", err: "the admin endpoint answered 404 Not Found 404 page not found"},
 		"not JSON":      {path: "/nonsense", err: "decoding the answer"},
 		"nobody there":  {path: "/echo", args: []string{"--address", "127.0.0.1:1"}, err: "is it running"},
-		"no address":    {path: "/echo", args: []string{"--address", "127.0.0.1:1-9"}, err: "is no address of an admin endpoint"},
+		"no address":    {path: "/echo", args: []string{"--address", "127.0.0.1:1-9"}, err: "is no address of an admin endpoint; expected"},
+		"a URL":         {path: "/echo", args: []string{"--address", "http://127.0.0.1:1"}, err: "is no address of an admin endpoint"},
+		"off":           {path: "/echo", args: []string{"--address", "off"}, err: "is no address of an admin endpoint"},
 		"no such file":  {path: "/echo", args: []string{"--address", "", "--config", "missing.json"}, err: "finding the admin endpoint"},
 		"unknown flags": {path: "/echo", args: []string{"--adress", address}, err: "unknown flag"},
 	} {

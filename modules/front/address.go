@@ -183,6 +183,7 @@ func (l listener) reaches(u upstream) bool {
 	bound, err := netip.ParseAddr(l.bind)
 	everywhere := err != nil || bound.IsUnspecified()
 	ip, err := netip.ParseAddr(u.host)
+	ip = ip.Unmap()
 	switch {
 	case err != nil && u.host == "localhost":
 		return everywhere || bound.IsLoopback()
@@ -190,6 +191,22 @@ func (l listener) reaches(u upstream) bool {
 		return u.host == l.name
 	default:
 		return ip == bound || everywhere && (ip.IsLoopback() || ip.IsUnspecified())
+	}
+}
+
+// meets reports whether listening on host and port would be listening where l does.
+func (l listener) meets(host, port string) bool {
+	bound, err := netip.ParseAddr(l.bind)
+	ip, notIP := netip.ParseAddr(host)
+	switch {
+	case port != l.port:
+		return false
+	case err != nil || bound.IsUnspecified() || host == "" || notIP == nil && ip.IsUnspecified():
+		return true
+	case host == "localhost":
+		return bound.IsLoopback()
+	default:
+		return ip == bound
 	}
 }
 

@@ -181,6 +181,7 @@ func TestListenerReaches(t *testing.T) {
 		{":8080", "127.0.0.1:8080", true},
 		{":8080", "[::1]:8080", true},
 		{":8080", "0.0.0.0:8080", true},
+		{":8080", "[::ffff:0.0.0.0]:8080", true},
 		{":8080", "https://localhost:8080", true},
 		{":8080", "app:8080", false}, // another machine, as far as anybody can tell
 		{":8080", "192.0.2.1:8080", false},
@@ -204,6 +205,33 @@ func TestListenerReaches(t *testing.T) {
 		}
 		if got := from.reaches(to); got != c.want {
 			t.Errorf("from %s to %s: %v, want %v", c.from, c.to, got, c.want)
+		}
+	}
+}
+
+func TestMeets(t *testing.T) {
+	for _, c := range []struct {
+		from, host, port string
+		want             bool
+	}{
+		{":2019", "localhost", "2019", true},
+		{":2019", "192.0.2.1", "2019", true},
+		{":2019", "localhost", "2020", false},
+		{"0.0.0.0:2019", "127.0.0.1", "2019", true},
+		{"192.0.2.1:2019", "", "2019", true},
+		{"192.0.2.1:2019", "::", "2019", true},
+		{"192.0.2.1:2019", "localhost", "2019", false},
+		{"192.0.2.1:2019", "192.0.2.1", "2019", true},
+		{"127.0.0.1:2019", "localhost", "2019", true},
+		{"127.0.0.1:2019", "127.0.0.2", "2019", false},
+		{"https://example.com:2019", "localhost", "2019", true},
+	} {
+		from, err := parseListener(c.from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := from.meets(c.host, c.port); got != c.want {
+			t.Errorf("%s and %s:%s: %v, want %v", c.from, c.host, c.port, got, c.want)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/certmagic"
 )
@@ -65,7 +66,12 @@ func parse(a arguments) (options, error) {
 	if o.from.scheme == "https" && o.from.name != "" && !certmagic.SubjectQualifiesForPublicCert(o.from.name) {
 		o.internalCerts = true
 	}
-	return o, errors.Join(o.checkUpstreams(), o.checkFlags())
+	for _, check := range []func() error{o.checkUpstreams, o.checkFlags, o.checkAdmin} {
+		if err := check(); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
 }
 
 // shown quotes what a user gave, cut to a length that keeps an error on one line.
@@ -112,6 +118,25 @@ func (o options) checkFlags() error {
 	} {
 		if wrong.is {
 			return errors.New(wrong.says)
+		}
+	}
+	return nil
+}
+
+// checkAdmin keeps the admin endpoint, which asks for no password, apart from what clients reach. Caddy would let both
+// listen on one port (SO_REUSEPORT), and each would get some of the other's requests.
+func (o options) checkAdmin() error {
+	if o.admin == "off" || strings.HasPrefix(o.admin, "unix/") {
+		return nil
+	}
+	host, port, _ := splitHostPort(o.admin) // checked before
+	if o.from.meets(host, port) {
+		return fmt.Errorf("--admin %s is where front itself would listen; choose another port with --from or --admin", o.admin)
+	}
+	for _, u := range o.to {
+		if (listener{bind: host, port: port}).reaches(u) {
+			return fmt.Errorf("--to %s is the admin endpoint, which front would open to everybody; "+
+				"choose another port for it with --admin", u)
 		}
 	}
 	return nil

@@ -37,7 +37,8 @@ func init() { caddy.RegisterModule(App{}) }
 // Clients on the allow-list, on the loopback interface, and trusted proxies themselves are never banned: a ban of a wide
 // prefix does not apply to those that it covers.
 type App struct {
-	// Allow is who is never banned: addresses and CIDRs. Default: nobody but the machine itself (127.0.0.0/8, ::1).
+	// Allow is who is never banned: addresses and CIDRs. Default: nobody. The machine itself
+	// (127.0.0.0/8, ::1) never is, listed or not.
 	Allow []string `json:"allow,omitempty"`
 	// StoreRaw is where the list is kept: a module of the namespace gatehouse.ban_stores. Default: redis if a default Redis
 	// client is configured, else memory.

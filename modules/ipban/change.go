@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -74,9 +73,11 @@ func tidy(text string) string {
 func (a *App) put(ctx context.Context, changes []Change) error {
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
 	defer cancel()
-	if err := a.room(changes); err != nil {
+	release, err := a.room(changes)
+	if err != nil {
 		return err
 	}
+	defer release()
 	position, err := a.store.Put(ctx, changes)
 	if err != nil {
 		return fmt.Errorf("recording in the store of bans: %w", err)
@@ -88,17 +89,19 @@ func (a *App) put(ctx context.Context, changes []Change) error {
 }
 
 // room returns ErrFull if the changes would bring more than max_bans prefixes into the list, once expired ones are gone.
-func (a *App) room(changes []Change) error {
-	if !slices.ContainsFunc(changes, func(c Change) bool { return !c.Lift }) {
-		return nil
+// Otherwise it keeps room for them until release is called: of a thousand callers at once, no more are let through than
+// fit. What is being recorded counts twice for a moment, so a list may pass for full a moment early, and never late.
+func (a *App) room(changes []Change) (release func(), err error) {
+	n := a.list.table.fresh(changes)
+	if n == 0 {
+		return func() {}, nil
 	}
-	fits := func() bool { return a.list.table.count()+a.list.table.fresh(changes) <= a.MaxBans }
-	if fits() {
-		return nil
+	if !a.list.reserve(n, a.MaxBans) {
+		a.list.sweepForRoom()
+		if !a.list.reserve(n, a.MaxBans) {
+			overLimit().Add(float64(n))
+			return nil, fmt.Errorf("%w: max_bans is %d", ErrFull, a.MaxBans)
+		}
 	}
-	if a.list.sweepForRoom(); fits() {
-		return nil
-	}
-	overLimit().Add(float64(len(changes)))
-	return fmt.Errorf("%w: max_bans is %d", ErrFull, a.MaxBans)
+	return func() { a.list.unreserve(n) }, nil
 }

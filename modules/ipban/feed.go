@@ -91,7 +91,6 @@ func (f *feed) sweep(ctx context.Context) {
 			return
 		case <-ticker.C:
 			f.list.table.sweep()
-			f.list.gauges.setActive(f.list.table.count())
 		}
 	}
 }

@@ -68,6 +68,26 @@ func TestForgedHeaderDoesNotHelpABannedClient(t *testing.T) {
 	}
 }
 
+// A trusted proxy's own requests pass, whatever bans its address; those that it forwards are the client's.
+func TestTrustedProxyIsNeverBanned(t *testing.T) {
+	handler, app := provisioned(t)
+	for _, addr := range []string{someone, neighbor} {
+		if err := app.BanAddress(t.Context(), mustAddr(addr), 0, "test", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for client, want := range map[string]int{someone: http.StatusOK, neighbor: http.StatusForbidden} {
+		w := httptest.NewRecorder()
+		r := gatehousetest.Request(w, http.MethodGet, "/", someone+":1")
+		caddyhttp.SetVar(r.Context(), caddyhttp.TrustedProxyVarKey, true)
+		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, client)
+		next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(http.StatusOK); return nil })
+		if err := handler.ServeHTTP(w, r, next); err != nil || w.Code != want {
+			t.Errorf("client %s behind proxy %s: %d, %v, want %d", client, someone, w.Code, err, want)
+		}
+	}
+}
+
 // Caddy cleans up what it did not get to provision too.
 func TestCleanupOfWhatWasNeverProvisioned(t *testing.T) {
 	for _, m := range []interface{ Cleanup() error }{new(ipban.Handler), new(ipban.Matcher), new(ipban.App)} {

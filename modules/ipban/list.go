@@ -46,8 +46,8 @@ func listKey(store Store, raw json.RawMessage) (string, error) {
 // list is the bans of one store, as far as this process has heard. It is fed by the newest of the configs that attached
 // to it: had it two feeds, the slower one would undo what the faster one brought.
 type list struct {
-	table  table
-	gauges gauges
+	store string // its module's name, by which metrics call the list
+	table table
 
 	mu       sync.Mutex
 	sources  []*source     // of the configs that are started, the newest last
@@ -57,23 +57,23 @@ type list struct {
 	position uint64        // how far the feed has come
 	moved    chan struct{} // closed, and replaced, whenever one of the three above changes
 	swept    time.Time     // when a sweep for room last began
+	reserved int           // room that is kept for bans that are being recorded, in prefixes
 }
 
 func newList(store string) *list {
-	return &list{gauges: gauges{store}, moved: make(chan struct{})}
+	return &list{store: store, moved: make(chan struct{})}
 }
 
 // Destruct implements caddy.Destructor. No feed runs any more: every config that attached has detached.
-func (l *list) Destruct() error {
-	l.gauges.remove()
-	return nil
-}
+func (*list) Destruct() error { return nil }
 
 // source is where a config has the list fed from.
 type source struct {
 	store  Store
 	limit  int // of prefixes
 	logger *zap.Logger
+
+	feed *feed // the last that was started for it; guarded by list.mu
 }
 
 // attach has s feed the list, in place of the source before, until it is detached.
@@ -81,31 +81,26 @@ func (l *list) attach(s *source) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sources = append(l.sources, s)
-	if !l.known {
-		l.gauges.setUp(false)
-	}
 	l.switchFeed(s)
 }
 
-// detach ends the feed of s and waits for it. If a newer config was rejected after its start, the older one takes over again.
+// detach ends the feed of s, if a newer config's has not replaced it yet, and waits for it: the store of s may be closed
+// afterwards. If a newer config was rejected after its start, the older one takes over again.
 func (l *list) detach(s *source) {
 	l.mu.Lock()
 	l.sources = slices.DeleteFunc(l.sources, func(other *source) bool { return other == s })
-	feed := l.feed
-	if feed != nil && feed.source == s {
+	if l.feed != nil && l.feed.source == s {
 		if len(l.sources) > 0 {
 			l.switchFeed(l.sources[len(l.sources)-1])
 		} else {
-			feed.cancel()
+			l.feed.cancel()
 			l.feed = nil
 		}
 	}
+	done := s.feed.done
 	l.mu.Unlock()
-	if feed == nil || feed.source != s {
-		return
-	}
 	select {
-	case <-feed.done:
+	case <-done:
 	case <-time.After(stopTimeout):
 		s.logger.Error("the store did not stop following", zap.Duration("waited", stopTimeout))
 	}
@@ -117,6 +112,7 @@ func (l *list) switchFeed(s *source) {
 		l.feed.cancel()
 	}
 	l.feed = startFeed(l, s)
+	s.feed = l.feed
 }
 
 // update takes in what a feed delivers, unless the feed has been replaced.
@@ -137,8 +133,6 @@ func (l *list) update(f *feed, u Update) {
 		f.source.logger.Error("the store holds more bans than max_bans: some are not in force",
 			zap.Int("dropped", dropped), zap.Int("max_bans", f.source.limit))
 	}
-	l.gauges.setActive(l.table.count())
-	l.gauges.setUp(true)
 	l.known, l.broken, l.position = true, false, u.Position
 	l.wake()
 }
@@ -150,9 +144,15 @@ func (l *list) fail(f *feed) {
 	if l.feed != f {
 		return
 	}
-	l.gauges.setUp(false)
 	l.broken = true
 	l.wake()
+}
+
+// following reports whether a config has the list fed, and whether its store delivers.
+func (l *list) following() (attached, up bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.sources) > 0, l.known && !l.broken
 }
 
 // wake has everybody who waits look again. The caller holds mu.
@@ -199,6 +199,23 @@ func (l *list) sweepForRoom() {
 	l.mu.Unlock()
 	if !soon {
 		l.table.sweep()
-		l.gauges.setActive(l.table.count())
 	}
+}
+
+// reserve keeps room for n further bans, if no more than limit are in force or being recorded then.
+func (l *list) reserve(n, limit int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.table.count()+l.reserved+n > limit {
+		return false
+	}
+	l.reserved += n
+	return true
+}
+
+// unreserve gives the room back: by now the bans are in force, or were not recorded.
+func (l *list) unreserve(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reserved -= n
 }

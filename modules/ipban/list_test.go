@@ -13,8 +13,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/lease"
 )
 
 // fakeStore is a store whose feed the test plays.
@@ -74,7 +77,7 @@ const someone = "203.0.113.7"
 func TestListKeepsTheLastListWhileTheStoreIsAway(t *testing.T) {
 	bubble(t, func(t *testing.T, l *list, logs *observer.ObservedLogs, logger *zap.Logger) {
 		store := &fakeStore{}
-		s := &source{store, noLimit, logger}
+		s := &source{store: store, limit: noLimit, logger: logger}
 		l.attach(s)
 		defer l.detach(s)
 		synctest.Wait()
@@ -122,7 +125,7 @@ func checkRetries(t *testing.T, started []time.Time) {
 func TestListRetriesSoonAfterAFeedThatWorked(t *testing.T) {
 	bubble(t, func(t *testing.T, l *list, _ *observer.ObservedLogs, logger *zap.Logger) {
 		store := &fakeStore{}
-		s := &source{store, noLimit, logger}
+		s := &source{store: store, limit: noLimit, logger: logger}
 		l.attach(s)
 		defer l.detach(s)
 		for range 10 {
@@ -142,7 +145,7 @@ func TestListRetriesSoonAfterAFeedThatWorked(t *testing.T) {
 func TestListHandover(t *testing.T) {
 	bubble(t, func(t *testing.T, l *list, _ *observer.ObservedLogs, logger *zap.Logger) {
 		older, newer := &fakeStore{deaf: true}, &fakeStore{}
-		first, second := &source{older, noLimit, logger}, &source{newer, noLimit, logger}
+		first, second := &source{store: older, limit: noLimit, logger: logger}, &source{store: newer, limit: noLimit, logger: logger}
 		l.attach(first)
 		synctest.Wait()
 		older.deliver(Update{Reset: true, Changes: []Change{ban(someone+"/32", 0)}, Position: 7})
@@ -174,10 +177,85 @@ func TestListHandover(t *testing.T) {
 	})
 }
 
+// The store of a config that ends may be closed, so nobody may follow it any more, also where a newer config took over.
+func TestListWaitsForAReplacedFeed(t *testing.T) {
+	bubble(t, func(t *testing.T, l *list, logs *observer.ObservedLogs, logger *zap.Logger) {
+		older := &fakeStore{deaf: true}
+		first := &source{store: older, limit: noLimit, logger: logger}
+		second := &source{store: &fakeStore{}, limit: noLimit, logger: logger}
+		l.attach(first)
+		synctest.Wait()
+		l.attach(second)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			l.detach(first)
+		}()
+		synctest.Wait()
+		select {
+		case <-done:
+			t.Error("the store was let go while it was being followed")
+		default:
+		}
+		older.broken <- nil
+		<-done
+		l.detach(second)
+		if logs.Len() > 0 {
+			t.Errorf("logged %v", logs.All())
+		}
+	})
+}
+
+// gather returns the figures of the one list that is fed.
+func gather(t *testing.T) map[string]float64 {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(newFigures())
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, family := range families {
+		for _, series := range family.GetMetric() {
+			got[family.GetName()] += series.GetGauge().GetValue()
+		}
+	}
+	return got
+}
+
+// A list that goes, as that of a rejected config, takes no metric of the running one along.
+func TestMetricsAreThoseOfTheListThatIsFed(t *testing.T) {
+	bubble(t, func(t *testing.T, l *list, _ *observer.ObservedLogs, logger *zap.Logger) {
+		take := func(key string, l *list) lease.Lease {
+			_, lease, err := lease.Take(lists, key, func() (*list, error) { return l, nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return lease
+		}
+		running, rejected := take("running", l), take("rejected", newList("test"))
+		store := &fakeStore{}
+		s := &source{store: store, limit: noLimit, logger: logger}
+		l.attach(s)
+		synctest.Wait()
+		store.deliver(Update{Reset: true, Changes: []Change{ban(someone+"/32", 0)}, Position: 1})
+		_ = rejected.Release()
+		if got := gather(t); got["gatehouse_ip_ban_active"] != 1 || got["gatehouse_ip_ban_store_up"] != 1 {
+			t.Errorf("got %v, want one ban and a store that is up", got)
+		}
+		l.detach(s)
+		if got := gather(t); len(got) != 0 {
+			t.Errorf("%v is left of a list that nobody uses", got)
+		}
+		_ = running.Release()
+	})
+}
+
 func TestListGivesUpOnAStoreThatDoesNotStop(t *testing.T) {
 	bubble(t, func(t *testing.T, l *list, logs *observer.ObservedLogs, logger *zap.Logger) {
 		store := &fakeStore{deaf: true}
-		s := &source{store, noLimit, logger}
+		s := &source{store: store, limit: noLimit, logger: logger}
 		l.attach(s)
 		synctest.Wait()
 		began := time.Now()
@@ -193,7 +271,7 @@ func TestListGivesUpOnAStoreThatDoesNotStop(t *testing.T) {
 func TestListPacesTheFeed(t *testing.T) {
 	bubble(t, func(t *testing.T, l *list, _ *observer.ObservedLogs, logger *zap.Logger) {
 		store := &fakeStore{}
-		s := &source{store, noLimit, logger}
+		s := &source{store: store, limit: noLimit, logger: logger}
 		l.attach(s)
 		defer l.detach(s)
 		synctest.Wait()
@@ -220,7 +298,7 @@ func TestListPacesTheFeed(t *testing.T) {
 func TestListSweepsExpiredBans(t *testing.T) {
 	bubble(t, func(t *testing.T, l *list, _ *observer.ObservedLogs, logger *zap.Logger) {
 		store := &fakeStore{}
-		s := &source{store, noLimit, logger}
+		s := &source{store: store, limit: noLimit, logger: logger}
 		l.attach(s)
 		defer l.detach(s)
 		synctest.Wait()
@@ -236,7 +314,7 @@ func TestListSweepsExpiredBans(t *testing.T) {
 func TestListCountsWhatItCannotHold(t *testing.T) {
 	bubble(t, func(t *testing.T, l *list, logs *observer.ObservedLogs, logger *zap.Logger) {
 		store := &fakeStore{}
-		s := &source{store, 1, logger}
+		s := &source{store: store, limit: 1, logger: logger}
 		l.attach(s)
 		defer l.detach(s)
 		synctest.Wait()
@@ -251,7 +329,7 @@ func TestListCountsWhatItCannotHold(t *testing.T) {
 func TestListBegins(t *testing.T) {
 	bubble(t, func(t *testing.T, l *list, _ *observer.ObservedLogs, logger *zap.Logger) {
 		store := &fakeStore{refuses: errors.New("away")}
-		s := &source{store, noLimit, logger}
+		s := &source{store: store, limit: noLimit, logger: logger}
 		l.attach(s)
 		defer l.detach(s)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -275,7 +353,7 @@ func TestListBegins(t *testing.T) {
 // newApp returns an app on a fake store, with its list attached.
 func newApp(t *testing.T, store *fakeStore, l *list, logger *zap.Logger) *App {
 	a := &App{MaxBans: 2, IPv6Prefix: 64, store: store, list: l, logger: logger, allowed: allowList(nil)}
-	a.source = &source{store, a.MaxBans, logger}
+	a.source = &source{store: store, limit: a.MaxBans, logger: logger}
 	l.attach(a.source)
 	t.Cleanup(func() { _ = a.Stop() })
 	synctest.Wait()

@@ -14,9 +14,8 @@ import (
 // collectors are the metrics of this package, made once a process.
 type collectors struct {
 	requests  *prometheus.CounterVec
-	active    *prometheus.GaugeVec
-	storeUp   *prometheus.GaugeVec
 	overLimit prometheus.Counter
+	figures   *figures
 }
 
 var metrics = sync.OnceValue(func() collectors {
@@ -26,17 +25,14 @@ var metrics = sync.OnceValue(func() collectors {
 	return collectors{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts(opts("requests_total",
 			"Requests that were looked up in the list of bans.")), []string{"module", "outcome"}),
-		active: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("active",
-			"Bans in force. Expired ones leave the figure within a minute.")), []string{"store"}),
-		storeUp: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("store_up",
-			"Whether the store is being followed; at 0 the last list stays in force.")), []string{"store"}),
 		overLimit: prometheus.NewCounter(prometheus.CounterOpts(opts("over_limit_total",
 			"Bans that were refused, or not taken from the store, because there were max_bans already."))),
+		figures: newFigures(),
 	}
 })
 
 func (c collectors) all() []prometheus.Collector {
-	return []prometheus.Collector{c.requests, c.active, c.storeUp, c.overLimit}
+	return []prometheus.Collector{c.requests, c.overLimit, c.figures}
 }
 
 func overLimit() prometheus.Counter { return metrics().overLimit }
@@ -49,20 +45,42 @@ func outcomeCounters(module string) (bound [outcomes]prometheus.Counter) {
 	return bound
 }
 
-// gauges are the metrics of one list.
-type gauges struct{ store string }
+// figures tell the state of the lists when they are asked, so that a list that is gone leaves no series, and one that goes
+// takes none of its successor's along.
+type figures struct{ active, storeUp *prometheus.Desc }
 
-func (g gauges) setActive(n int) { metrics().active.WithLabelValues(g.store).Set(float64(n)) }
-
-func (g gauges) setUp(up bool) {
-	value := 0.0
-	if up {
-		value = 1
+func newFigures() *figures {
+	desc := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc(prometheus.BuildFQName(meter.Namespace, "ip_ban", name), help, []string{"store"}, nil)
 	}
-	metrics().storeUp.WithLabelValues(g.store).Set(value)
+	return &figures{
+		active:  desc("active", "Bans in force. Expired ones leave the figure within a minute."),
+		storeUp: desc("store_up", "Whether the store is being followed; at 0 the last list stays in force."),
+	}
 }
 
-func (g gauges) remove() {
-	metrics().active.DeleteLabelValues(g.store)
-	metrics().storeUp.DeleteLabelValues(g.store)
+// Describe implements prometheus.Collector.
+func (f *figures) Describe(out chan<- *prometheus.Desc) {
+	out <- f.active
+	out <- f.storeUp
+}
+
+// Collect implements prometheus.Collector. Of two lists in one kind of store, which are there for the moment of a reload
+// that changes the store's options, it tells of one.
+func (f *figures) Collect(out chan<- prometheus.Metric) {
+	told := map[string]bool{}
+	lists.Range(func(_, value any) bool {
+		l, ok := value.(*list)
+		if !ok || told[l.store] {
+			return true
+		}
+		attached, up := l.following()
+		if !attached {
+			return true
+		}
+		told[l.store] = true
+		out <- prometheus.MustNewConstMetric(f.active, prometheus.GaugeValue, float64(l.table.count()), l.store)
+		out <- prometheus.MustNewConstMetric(f.storeUp, prometheus.GaugeValue, map[bool]float64{true: 1}[up], l.store)
+		return true
+	})
 }

@@ -83,7 +83,7 @@ func TestBansOutliveReloads(t *testing.T) {
 			if err := s.ReloadJSON(load.config); (err == nil) != load.accepted {
 				t.Fatalf("%s: %v", name, err)
 			}
-			if resp := as(s, someone, "/"); resp.StatusCode != http.StatusForbidden {
+			if resp := as(t, s, someone, "/"); resp.StatusCode != http.StatusForbidden {
 				t.Fatalf("%s: the ban is gone: %s", name, resp.Status)
 			}
 			ban(t, s, neighbor) // the list is still fed
@@ -143,7 +143,7 @@ func TestBansOutliveRestarts(t *testing.T) {
 	t.Run("second process", func(t *testing.T) {
 		began := time.Now()
 		s := gatehousetest.Start(t, config(storage, plain))
-		for as(s, someone, "/").StatusCode != http.StatusForbidden {
+		for as(t, s, someone, "/").StatusCode != http.StatusForbidden {
 			if time.Since(began) > 20*time.Second {
 				t.Fatal("the bans are gone")
 			}

@@ -28,8 +28,9 @@ const (
 )
 
 // as requests a path as a client.
-func as(s *gatehousetest.Server, client, path string) gatehousetest.Response {
-	return s.Get(path, "X-Forwarded-For: "+client)
+func as(t *testing.T, s *gatehousetest.Server, client, path string) gatehousetest.Response {
+	t.Helper()
+	return ask(t, s, http.MethodGet, s.URL(":8080")+path, "", "X-Forwarded-For: "+client)
 }
 
 // ban bans through the admin endpoint.
@@ -52,12 +53,18 @@ func lift(t *testing.T, s *gatehousetest.Server, prefix string) {
 	}
 }
 
-// admin asks the admin endpoint, again if the connection fails: Caddy replaces the endpoint with each config, and the old
-// one resets connections that it had not come to.
+// admin asks the admin endpoint.
 func admin(t *testing.T, s *gatehousetest.Server, method, path, body string) gatehousetest.Response {
 	t.Helper()
+	return ask(t, s, method, "http://"+s.AdminAddress()+path, body)
+}
+
+// ask sends a request, again if the connection fails: a reload replaces listeners, and the old ones drop connections that
+// they had not come to.
+func ask(t *testing.T, s *gatehousetest.Server, method, url, body string, headers ...string) gatehousetest.Response {
+	t.Helper()
 	for tries := 1; ; tries++ {
-		resp, err := s.Try(method, "http://"+s.AdminAddress()+path, body)
+		resp, err := s.Try(method, url, body, headers...)
 		if err == nil {
 			return resp
 		}
@@ -71,7 +78,7 @@ func admin(t *testing.T, s *gatehousetest.Server, method, path, body string) gat
 func want(t *testing.T, s *gatehousetest.Server, statuses map[string]int) {
 	t.Helper()
 	for client, status := range statuses {
-		if resp := as(s, client, "/"); resp.StatusCode != status {
+		if resp := as(t, s, client, "/"); resp.StatusCode != status {
 			t.Errorf("%s got %s, want %d", client, resp.Status, status)
 		}
 	}
@@ -84,7 +91,7 @@ func TestBannedClientIsRefused(t *testing.T) {
 	ban(t, s, someone, "2001:db8::/32")
 	want(t, s, map[string]int{someone: 403, neighbor: 200, "2001:db8::1": 403, "2001:db9::1": 200, "::ffff:" + someone: 403})
 
-	resp := as(s, someone, "/")
+	resp := as(t, s, someone, "/")
 	if resp.Header.Get("Content-Type") != "application/problem+json" || resp.Header.Get("Connection") != "" {
 		t.Errorf("got the headers %v", resp.Header)
 	}
@@ -98,10 +105,10 @@ func TestBannedClientIsRefused(t *testing.T) {
 func TestStatusCloseAndMatcherOfTheDirective(t *testing.T) {
 	s := gatehousetest.Start(t, config("", "ip_ban /admin/* {\n\t\tstatus 451\n\t\tclose\n\t}\n\trespond ok"))
 	ban(t, s, someone)
-	if resp := as(s, someone, "/"); resp.StatusCode != http.StatusOK {
+	if resp := as(t, s, someone, "/"); resp.StatusCode != http.StatusOK {
 		t.Errorf("a path that the matcher excludes: %s", resp.Status)
 	}
-	resp := as(s, someone, "/admin/x")
+	resp := as(t, s, someone, "/admin/x")
 	if resp.StatusCode != http.StatusUnavailableForLegalReasons || !resp.Close {
 		t.Errorf("got %s, connection closed %v", resp.Status, resp.Close)
 	}
@@ -110,7 +117,7 @@ func TestStatusCloseAndMatcherOfTheDirective(t *testing.T) {
 func TestErrorRoutesAnswer(t *testing.T) {
 	s := gatehousetest.Start(t, config("", plain+"\n\thandle_errors 403 {\n\t\trespond \"{err.message}: {http.gatehouse.ip_ban.prefix}, {http.gatehouse.ip_ban.reason}\"\n\t}"))
 	ban(t, s, "203.0.113.0/24")
-	if resp, want := as(s, someone, "/"), "the client's address is banned: 203.0.113.0/24, abuse"; resp.StatusCode != 403 || resp.Body != want {
+	if resp, want := as(t, s, someone, "/"), "the client's address is banned: 203.0.113.0/24, abuse"; resp.StatusCode != 403 || resp.Body != want {
 		t.Errorf("got %s %q, want 403 %q", resp.Status, resp.Body, want)
 	}
 }
@@ -127,7 +134,7 @@ func TestAllowListWins(t *testing.T) {
 func TestMatcher(t *testing.T) {
 	s := gatehousetest.Start(t, config("", "@banned ip_ban\n\trespond @banned \"{http.gatehouse.ip_ban.outcome}\" 418\n\trespond ok"))
 	ban(t, s, someone)
-	if resp := as(s, someone, "/"); resp.StatusCode != http.StatusTeapot || resp.Body != "banned" {
+	if resp := as(t, s, someone, "/"); resp.StatusCode != http.StatusTeapot || resp.Body != "banned" {
 		t.Errorf("got %s %s", resp.Status, resp.Body)
 	}
 	want(t, s, map[string]int{neighbor: 200})
@@ -143,7 +150,7 @@ func TestDryRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := gatehousetest.Start(t, text)
 			ban(t, s, someone)
-			if resp := as(s, someone, "/"); resp.StatusCode != http.StatusOK || resp.Body != "dry_run" {
+			if resp := as(t, s, someone, "/"); resp.StatusCode != http.StatusOK || resp.Body != "dry_run" {
 				t.Errorf("got %s %s", resp.Status, resp.Body)
 			}
 		})
@@ -154,14 +161,14 @@ func TestDecisionsAreVisible(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "log")
 	s := gatehousetest.Start(t, config("log {\n\t\toutput file "+file+"\n\t}\n\tip_bans {\n\t\tallow "+neighbor+"\n\t}",
 		"log\n\tip_ban /dry/* {\n\t\tdry_run\n\t}\n\tip_ban /strict/*\n\trespond ok"))
-	before := s.Admin(http.MethodGet, "/metrics", "").Body
+	before := admin(t, s, http.MethodGet, "/metrics", "").Body
 	ban(t, s, "203.0.113.0/24")
 	for _, path := range []string{"/dry/", "/strict/"} {
-		as(s, someone, path)
-		as(s, neighbor, path)
-		as(s, "198.51.100.1", path)
+		as(t, s, someone, path)
+		as(t, s, neighbor, path)
+		as(t, s, "198.51.100.1", path)
 	}
-	after := s.Admin(http.MethodGet, "/metrics", "").Body
+	after := admin(t, s, http.MethodGet, "/metrics", "").Body
 	for series, more := range map[string]float64{
 		`gatehouse_ip_ban_requests_total{module="handler",outcome="banned"}`:       1,
 		`gatehouse_ip_ban_requests_total{module="handler",outcome="dry_run"}`:      1,
@@ -225,14 +232,14 @@ func TestForgedAddressesAreOne(t *testing.T) {
 	s := gatehousetest.Start(t, "{\n\tlog {\n\t\toutput file "+file+"\n\t}\n\tmetrics\n}\n:8080 {\n\t"+plain+"\n}")
 	ban(t, s, "10.0.0.0/8")
 	const requests = 10_000
-	before := s.Admin(http.MethodGet, "/metrics", "").Body
+	before := admin(t, s, http.MethodGet, "/metrics", "").Body
 	for i := range requests {
-		if resp := as(s, fmt.Sprintf("10.1.%d.%d", i>>8, i&255), "/"); resp.StatusCode != http.StatusOK {
+		if resp := as(t, s, fmt.Sprintf("10.1.%d.%d", i>>8, i&255), "/"); resp.StatusCode != http.StatusOK {
 			t.Fatalf("request %d: a forged address was believed: %s", i, resp.Status)
 		}
 	}
 	const series = `gatehouse_ip_ban_requests_total{module="handler",outcome="passed"}`
-	after := s.Admin(http.MethodGet, "/metrics", "").Body
+	after := admin(t, s, http.MethodGet, "/metrics", "").Body
 	if n := metric(t, after, series) - metric(t, before, series); n != requests {
 		t.Errorf("%g requests passed, want %d", n, requests)
 	}

@@ -4,6 +4,7 @@
 package ipban
 
 import (
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -53,10 +54,16 @@ func (e entry) ban(prefix netip.Prefix) Ban {
 	}
 }
 
-// toNano keeps the zero time zero, and puts times before 1970, which a foreign store may hold, just after it.
+// toNano keeps the zero time zero. Times before 1970, which a foreign store may hold, become the nanosecond after it, and
+// those after 2262, which a ban for 300 years has, the last one that the entry can hold: wrapped around, it would be past.
 func toNano(t time.Time) int64 {
-	if t.IsZero() {
+	switch {
+	case t.IsZero():
 		return 0
+	case t.Unix() < 0:
+		return 1
+	case t.Unix() >= math.MaxInt64/int64(time.Second):
+		return math.MaxInt64
 	}
 	return max(t.UnixNano(), 1)
 }

@@ -86,6 +86,28 @@ func TestTableEndedBanHidesNothing(t *testing.T) {
 	})
 }
 
+// What is further away than the entry can hold is still in force.
+func TestTableHoldsAnyTime(t *testing.T) {
+	for _, expires := range []time.Time{
+		time.Now().Add(260 * 365 * 24 * time.Hour), time.Date(2262, 4, 11, 23, 47, 17, 0, time.UTC), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC),
+	} {
+		tab := new(table)
+		c := ban(someone+"/32", time.Hour)
+		c.Expires = expires
+		if tab.apply([]Change{c}, noLimit); found(tab, someone) == "" {
+			t.Errorf("a ban until %v is not in force", expires)
+		}
+	}
+	for _, past := range []time.Time{time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC), time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC)} {
+		tab := new(table)
+		c := ban(someone+"/32", time.Hour)
+		c.Expires = past
+		if tab.apply([]Change{c}, noLimit); found(tab, someone) != "" {
+			t.Errorf("a ban until %v is in force", past)
+		}
+	}
+}
+
 func TestTableLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tab := new(table)

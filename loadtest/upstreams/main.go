@@ -1,0 +1,182 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command upstreams compares policies of upstream selection on real proxies, over loopback: ours and Caddy's least_conn
+// in the same program, nginx's and HAProxy's where they are installed, before five upstreams of which one falls ill.
+//
+//	go run ./loadtest/upstreams [-o loadtest/results/upstreams.md]
+//	go run ./loadtest/upstreams -cost
+//
+// The first measures latency, errors and the share of requests that the ill upstream gets, in three scenarios. The second
+// measures what a policy costs: CPU a request against least_conn. Both print Markdown with the machine, the versions and
+// each round's figures, and end with status 1 if a figure that the project promises is missed. The method is described in
+// docs/performance.md.
+//
+// Ctrl-C stops everything that was started and prints what has been measured so far.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// settings are the command line.
+type settings struct {
+	cost       bool
+	short      bool
+	rounds     int
+	output     string
+	scenarios  []scenario
+	contenders []contender
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program without its process. The result is the exit status: 2 for a wrong command line, 1 for a failure or
+// a missed figure.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	s, err := parse(args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		say(stderr, "upstreams: %v", err)
+		return 2
+	}
+	var b *bench
+	var met bool
+	if b, err = prepare(ctx, s, stderr); err == nil {
+		met, err = b.report(ctx, stdout)
+		b.close()
+	}
+	if err != nil {
+		say(stderr, "upstreams: %v", err)
+	}
+	if err != nil || !met {
+		return 1
+	}
+	return 0
+}
+
+// say prints a line of progress. It drops the error: with stderr gone, the status is what remains.
+func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
+
+// parse reads the command line; ROUNDS and SHORT of the environment are the defaults of their flags.
+func parse(args []string, help io.Writer) (settings, error) {
+	var s settings
+	var scenarioNames, contenderNames string
+	set := flag.NewFlagSet("upstreams", flag.ContinueOnError)
+	set.SetOutput(io.Discard) // the error is printed once, in one line, by run
+	set.BoolVar(&s.cost, "cost", false, "measure CPU a request against least_conn, on upstreams that are well and fast")
+	set.BoolVar(&s.short, "short", os.Getenv("SHORT") == "1", "a quarter of the time, to see that it works")
+	set.IntVar(&s.rounds, "rounds", 0, "how many `times` each is measured (default $ROUNDS, else 3, or 5 with -cost)")
+	set.StringVar(&s.output, "o", "", "a `file` that gets the report too")
+	set.StringVar(&scenarioNames, "scenarios", "", "only these, by `name`, separated by commas: "+names(scenarios()))
+	set.StringVar(&contenderNames, "contenders", "", "only these, by `name`, separated by commas: "+names(contenders())+
+		"; with -cost "+names(costContenders()))
+	err := set.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		set.SetOutput(help)
+		set.PrintDefaults()
+	}
+	if err != nil {
+		return s, err
+	}
+	if set.NArg() > 0 {
+		return s, fmt.Errorf("unexpected argument %q", set.Arg(0))
+	}
+	if s.rounds, err = rounds(s.rounds, s.cost); err != nil {
+		return s, err
+	}
+	if s.scenarios, err = only(scenarios(), scenarioNames); err != nil {
+		return s, fmt.Errorf("-scenarios: %w", err)
+	}
+	all := contenders()
+	if s.cost {
+		all = costContenders()
+	}
+	if s.contenders, err = only(all, contenderNames); err != nil {
+		return s, fmt.Errorf("-contenders: %w", err)
+	}
+	return s, nil
+}
+
+func rounds(flagged int, cost bool) (int, error) {
+	if env := os.Getenv("ROUNDS"); flagged == 0 && env != "" {
+		n, err := strconv.Atoi(env)
+		if err != nil || n < 1 {
+			return 0, fmt.Errorf("ROUNDS: %q is no number of rounds", env)
+		}
+		return n, nil
+	}
+	switch {
+	case flagged < 0:
+		return 0, errors.New("-rounds must be above 0")
+	case flagged > 0:
+		return flagged, nil
+	case cost:
+		return 5, nil
+	default:
+		return 3, nil
+	}
+}
+
+// named is what can be chosen on the command line.
+type named interface{ key() string }
+
+func names[T named](all []T) string {
+	list := make([]string, 0, len(all))
+	for _, v := range all {
+		list = append(list, v.key())
+	}
+	return strings.Join(list, ",")
+}
+
+// only keeps those whose names stand in list, or all if it is empty.
+func only[T named](all []T, list string) ([]T, error) {
+	if list == "" {
+		return all, nil
+	}
+	wanted := strings.Split(list, ",")
+	for _, name := range wanted {
+		if !slices.ContainsFunc(all, func(v T) bool { return v.key() == name }) {
+			return nil, fmt.Errorf("%q is none of %s", name, names(all))
+		}
+	}
+	return slices.DeleteFunc(all, func(v T) bool { return !slices.Contains(wanted, v.key()) }), nil
+}
+
+// report measures, prints, and tells whether every promised figure was met. What was measured is printed also if a later
+// measurement fails.
+func (b *bench) report(ctx context.Context, stdout io.Writer) (met bool, err error) {
+	began := time.Now()
+	var text string
+	if b.settings.cost {
+		text, met, err = b.cost(ctx)
+	} else {
+		text, met, err = b.live(ctx)
+	}
+	if text == "" {
+		return false, err
+	}
+	say(b.progress, "took %s", time.Since(began).Round(time.Second))
+	_, printErr := io.WriteString(stdout, text)
+	if b.settings.output != "" {
+		printErr = errors.Join(printErr, os.WriteFile(b.settings.output, []byte(text), 0o644))
+	}
+	return met, errors.Join(err, printErr)
+}

@@ -1,0 +1,226 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package balance
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+func init() {
+	caddy.RegisterModule(adminAPI{})
+}
+
+// The paths of the admin endpoint.
+const (
+	upstreamsPath = "/gatehouse/upstreams"
+	drainPath     = upstreamsPath + "/drain"
+	undrainPath   = upstreamsPath + "/undrain"
+	weightPath    = upstreamsPath + "/weight"
+)
+
+// maxCommand bounds the body of a command to the admin endpoint, in bytes.
+const maxCommand = 64 << 10
+
+// adminAPI shows the upstreams that this process knows, and changes what an operator may change without a reload:
+//
+//	GET  /gatehouse/upstreams          every upstream's Status
+//	POST /gatehouse/upstreams/drain    {"upstream": "app1:3000"}
+//	POST /gatehouse/upstreams/undrain  {"upstream": "app1:3000"}
+//	POST /gatehouse/upstreams/weight   {"upstream": "app1:3000", "weight": 2} or {"upstream": "app1:3000", "reset": true}
+//
+// Each POST answers with the upstream's new Status. What an operator sets lasts until it is taken back or the process
+// ends.
+type adminAPI struct{}
+
+// CaddyModule returns the Caddy module information.
+func (adminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api.gatehouse_upstreams",
+		New: func() caddy.Module { return new(adminAPI) },
+	}
+}
+
+// Routes implements caddy.AdminRouter.
+func (a adminAPI) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{
+		{Pattern: upstreamsPath, Handler: caddy.AdminHandlerFunc(a.list)},
+		{Pattern: drainPath, Handler: command(func(u *upstream, _ Command) { u.drained.Store(true) }, checkDrain)},
+		{Pattern: undrainPath, Handler: command(func(u *upstream, _ Command) { u.undrain() }, checkDrain)},
+		{Pattern: weightPath, Handler: command(func(u *upstream, c Command) { registered.setWeight(u, c.Weight) }, checkWeigh)},
+	}
+}
+
+// Status is what the admin endpoint tells about an upstream.
+type Status struct {
+	// Address is the dial address as configured; placeholders in it are not expanded.
+	Address string `json:"address"`
+	// InFlight is the number of attempts that were sent and whose response is not complete.
+	InFlight int64 `json:"in_flight"`
+	// Requests is the number of attempts since the process began, whatever came of them. A retry is an attempt.
+	Requests uint64 `json:"requests"`
+	// Failures is how many of them had no answer, a status from 500, or a body that broke off. Cancelled attempts are not
+	// among them, nor are health checks.
+	Failures uint64 `json:"failures"`
+	// Weight is the weight that counts: the operator's, or else the one of the newest config that names the upstream, or
+	// else 1.
+	Weight float64 `json:"weight"`
+	// WeightOverridden says that Weight is the operator's.
+	WeightOverridden bool `json:"weight_overridden"`
+	// Drained says that the operator drained the upstream: it gets no new requests, and those in flight go on.
+	Drained bool `json:"drained"`
+	// Health is what active checks of running configs found out; empty without any.
+	Health []HealthStatus `json:"health,omitempty"`
+	// Estimates are what the policies that measure upstreams know of it; empty without any.
+	Estimates []EstimateStatus `json:"estimates,omitempty"`
+	// Dynamic says that no config has named the upstream: it came from a dynamic source.
+	Dynamic bool `json:"dynamic"`
+	// Policies are the selection policies whose running configs name the upstream, sorted.
+	Policies []string `json:"policies"`
+}
+
+// Command is what a POST to the admin endpoint carries.
+type Command struct {
+	// Upstream is the dial address, as in Status. Required.
+	Upstream string `json:"upstream"`
+	// Weight is the new weight, from 0.001 to 1000. Required for weight unless Reset is set; an error elsewhere.
+	Weight float64 `json:"weight,omitempty"`
+	// Reset gives the upstream its configured weight back. Only for weight, and it excludes Weight. Default: false.
+	Reset bool `json:"reset,omitempty"`
+}
+
+func checkDrain(c Command) error {
+	if c.Weight != 0 || c.Reset {
+		return errors.New("weight and reset belong to " + weightPath)
+	}
+	return nil
+}
+
+func checkWeigh(c Command) error {
+	if c.Reset {
+		if c.Weight != 0 {
+			return errors.New("reset excludes weight")
+		}
+		return nil
+	}
+	if err := checkWeight(c.Weight); err != nil {
+		return fmt.Errorf("weight: %w", err)
+	}
+	return nil
+}
+
+func (adminAPI) list(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodGet {
+		return methodNotAllowed(w, http.MethodGet)
+	}
+	return answer(w, registered.statuses())
+}
+
+// command makes a handler that checks the command and does it to the upstream that it names.
+func command(do func(*upstream, Command), check func(Command) error) caddy.AdminHandler {
+	return caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		if r.Method != http.MethodPost {
+			return methodNotAllowed(w, http.MethodPost)
+		}
+		var c Command
+		if err := decode(http.MaxBytesReader(w, r.Body, maxCommand), &c); err != nil {
+			return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: fmt.Errorf("reading the command: %w", err)}
+		}
+		if err := check(c); err != nil {
+			return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
+		}
+		u, ok := registered.find(c.Upstream)
+		if !ok {
+			return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: unknownUpstream(c.Upstream, registered.known())}
+		}
+		do(u, c)
+		return answer(w, registered.status(u))
+	})
+}
+
+// decode reads exactly one JSON object with known members only.
+func decode(body io.Reader, c *Command) error {
+	d := json.NewDecoder(body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(c); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("expected nothing after the object")
+	}
+	if c.Upstream == "" {
+		return errors.New("upstream is missing")
+	}
+	return nil
+}
+
+func unknownUpstream(address string, known []string) error {
+	if len(known) == 0 {
+		return fmt.Errorf("no upstream %q; none is known, as no policy of Gatehouse runs", address)
+	}
+	return fmt.Errorf("no upstream %q; known are: %s", address, strings.Join(known, ", "))
+}
+
+func methodNotAllowed(w http.ResponseWriter, allowed string) error {
+	w.Header().Set("Allow", allowed)
+	return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("expected %s", allowed)}
+}
+
+func answer(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(v)
+}
+
+// statuses returns the status of every upstream, sorted by address.
+func (r *registry) statuses() []Status {
+	all := []Status{}
+	for _, address := range r.known() {
+		if u, ok := r.find(address); ok {
+			all = append(all, r.status(u))
+		}
+	}
+	return all
+}
+
+func (r *registry) status(u *upstream) Status {
+	var sum totals
+	sum.add(&u.tally, 0)
+	s := Status{
+		Address:          u.address,
+		InFlight:         u.load(),
+		Requests:         sum.requests(),
+		Failures:         sum.failures(),
+		WeightOverridden: u.weight.Load() != 0,
+		Drained:          u.drained.Load(),
+		Estimates:        u.estimateStatuses(),
+		Policies:         []string{},
+	}
+	for _, state := range u.checks.used() {
+		s.Health = append(s.Health, state.status())
+	}
+	configured, newest := 1.0, uint64(0)
+	r.mu.RLock()
+	s.Dynamic = !u.static
+	for _, claim := range u.claims {
+		s.Policies = append(s.Policies, claim.policy)
+		if claim.order > newest {
+			configured, newest = claim.weight, claim.order
+		}
+	}
+	r.mu.RUnlock()
+	slices.Sort(s.Policies)
+	s.Policies = slices.Compact(s.Policies)
+	s.Weight = u.weightOr(configured)
+	return s
+}
+
+// Interface guard
+var _ caddy.AdminRouter = adminAPI{}

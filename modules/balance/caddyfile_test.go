@@ -1,0 +1,96 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package balance
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
+)
+
+func TestFixtures(t *testing.T) {
+	gatehousetest.Fixtures(t, "testdata/*.caddyfiletest")
+}
+
+// The values that a Caddyfile cannot give, or that JSON gives otherwise.
+func TestJSONErrors(t *testing.T) {
+	for policy, want := range map[string]string{
+		`"key":"header"`:                            "key header: name is missing",
+		`"key":"uri","name":"x"`:                    `key uri has no name, found "x"`,
+		`"key":"port"`:                              `unknown key "port"; expected one of: client_ip, cookie, header, placeholder, query, uri`,
+		`"key":"placeholder"`:                       "it needs at least one",
+		`"key":"uri","placeholders":["{x}"]`:        "placeholders belong to key placeholder",
+		`"balance_factor":0.5`:                      "balance_factor: expected a number from 1 to 1000, found 0.5",
+		`"balance_factor":2,"unbounded":true`:       "unbounded excludes balance_factor",
+		`"weights":{"app1:3000":0}`:                 "expected a number from 0.001 to 1000, found 0",
+		`"weights":{"app9:3000":1}`:                 `weight of upstream "app9:3000": reverse_proxy has no such upstream; it has: app1:3000`,
+		`"hot_keys":{"off":true,"share":0.3}`:       "hot_keys: off excludes the other options",
+		`"hot_keys":{"share":-1}`:                   "hot_keys: share: expected a number from 0.001 to 100, found -1",
+		`"hot_keys":{"half_life":1000}`:             "hot_keys: half_life: expected at least 1s",
+		`"hot_keys":{"above":-1}`:                   "hot_keys: above: expected 1 to 1000000, found -1",
+		`"fallback":{"policy":"nosuch"}`:            "loading the fallback policy",
+		`"replicas":3`:                              `unknown field "replicas"`,
+		`"fallback":{"policy":"header","field":""}`: "loading the fallback policy",
+	} {
+		config := `{"apps":{"http":{"servers":{"s":{"routes":[{"handle":[{"handler":"reverse_proxy",
+			"upstreams":[{"dial":"app1:3000"}],
+			"load_balancing":{"selection_policy":{"policy":"consistent_hash",` + policy + `}}}]}]}}}}}`
+		if err := gatehousetest.Validate([]byte(config)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s gave %v, want %q", policy, err, want)
+		}
+	}
+}
+
+func TestOutsideOfReverseProxy(t *testing.T) {
+	_, err := gatehousetest.Context(t).LoadModuleByID("http.reverse_proxy.selection_policies.consistent_hash", nil)
+	if err == nil || !strings.Contains(err.Error(), "works within reverse_proxy only") {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// FuzzConsistentHash checks that what the parser accepts reads back from its JSON, and is checked again there.
+func FuzzConsistentHash(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.caddyfiletest")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		_, policy, _ := strings.Cut(string(text), "lb_policy ")
+		policy, _, _ = strings.Cut(policy, "\n}\n")
+		f.Add(policy)
+	}
+	f.Fuzz(func(t *testing.T, input string) {
+		var p ConsistentHash
+		if p.UnmarshalCaddyfile(caddyfile.NewTestDispenser(input)) != nil {
+			return
+		}
+		encoded, err := json.Marshal(&p)
+		if err != nil {
+			t.Fatalf("%q: %v", input, err)
+		}
+		var again ConsistentHash
+		if err := caddy.StrictUnmarshalJSON(encoded, &again); err != nil {
+			t.Fatalf("%q became %s, which does not read back: %v", input, encoded, err)
+		}
+		if _, err := again.newRule(); err != nil {
+			t.Fatalf("%q was accepted, but not its JSON %s: %v", input, encoded, err)
+		}
+		for address, weight := range again.Weights {
+			if address == "" || checkWeight(weight) != nil {
+				t.Fatalf("%q gave the weight %q: %g", input, address, weight)
+			}
+		}
+	})
+}

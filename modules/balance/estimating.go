@@ -1,0 +1,153 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package balance
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/balance/estimator"
+	"github.com/gatehouse-proxy/gatehouse/modules/lease"
+	"github.com/gatehouse-proxy/gatehouse/modules/meter"
+)
+
+// estimates is what a policy holds that chooses by estimates of its upstreams. The zero value holds nothing.
+type estimates struct {
+	proxy    proxy
+	lease    lease.Lease
+	book     *book
+	chooser  *estimator.Chooser
+	resolver resolver[*field]
+	copier   *copier // nil if requests are not copied
+}
+
+// estimating is how a policy estimates.
+type estimating struct {
+	policy   string
+	method   estimator.Method
+	params   estimator.Params
+	weights  map[string]float64
+	zones    [][]string
+	outliers *Outliers
+}
+
+// attach attaches a policy to the handler around it, and opens the book of its upstreams. In an error's case it holds
+// what it took until then: the policy's Cleanup, which Caddy calls then too, must release it.
+func (e *estimates) attach(ctx caddy.Context, how estimating) (err error) {
+	if err := how.params.Validate(); err != nil {
+		return err
+	}
+	if err := meter.Register(ctx.GetMetricsRegistry(), estimateCollector()); err != nil {
+		return err
+	}
+	if e.proxy, err = attach(ctx, how.policy, how.weights); err != nil {
+		return err
+	}
+	zones, err := newZones(e.proxy.handler, how.zones)
+	if err != nil {
+		return err
+	}
+	if e.book, e.lease, err = registered.openBook(how.policy, how.params); err != nil {
+		return fmt.Errorf("opening the estimates: %w", err)
+	}
+	err = e.proxy.estimateBy(&estimation{
+		book: e.book, failureStatus: how.outliers.failureStatus(), bytes: how.method == estimator.LeastBandwidth,
+	})
+	if err != nil {
+		return err
+	}
+	if err := e.proxy.checkHealth(ctx, how.outliers.Health); err != nil {
+		return err
+	}
+	e.chooser = estimator.NewChooser(how.params, how.method, nil)
+	e.resolver = resolver[*field]{
+		registry: registered,
+		static:   e.proxy.static,
+		health:   e.proxy.health,
+		derive: func(upstreams []*upstream) *field {
+			return newField(e.book, upstreams, how.weights, zones, e.resolver.current.Load())
+		},
+	}
+	if !how.outliers.noCopies() {
+		e.copier = newCopier(ctx, e.proxy.handler, e.proxy.observer)
+	}
+	return nil
+}
+
+// release gives back what attach took.
+func (e *estimates) release() error {
+	e.copier.stop()
+	return errors.Join(e.lease.Release(), e.proxy.release())
+}
+
+// choose returns the upstream that the request should go to, nil if there is none.
+func (e *estimates) choose(pool reverseproxy.UpstreamPool, r *http.Request) *reverseproxy.Upstream {
+	if len(pool) == 0 {
+		return nil
+	}
+	l := e.lineUp(pool, r)
+	defer l.release()
+	choice := e.chooser.Choose(e.book.now(), l.candidates, l.request)
+	if choice.Copy != estimator.None {
+		e.copyTo(pool[l.in(choice.Copy)], r)
+	}
+	if choice.To == estimator.None {
+		return nil
+	}
+	return pool[l.in(choice.To)]
+}
+
+// copyTo sends an upstream a copy of the request, as the estimator wished.
+func (e *estimates) copyTo(to *reverseproxy.Upstream, r *http.Request) {
+	e.copier.send(r, to, e.proxy.registry.get(to.Dial))
+}
+
+// zones are the distances of upstreams by address.
+type zones struct {
+	byAddress map[string]uint8
+	last      uint8 // of those that no zone names
+}
+
+// maxZones bounds how many zones can be told apart.
+const maxZones = 255
+
+// newZones numbers the zones from the nearest, and rejects names that no upstream would ever have.
+func newZones(handler *reverseproxy.Handler, names [][]string) (zones, error) {
+	if len(names) > maxZones {
+		return zones{}, fmt.Errorf("zones: expected at most %d, found %d", maxZones, len(names))
+	}
+	z := zones{byAddress: map[string]uint8{}, last: uint8(len(names))}
+	known := map[string]bool{}
+	for _, u := range handler.Upstreams {
+		known[u.Dial] = true
+	}
+	for i, zone := range names {
+		for _, address := range zone {
+			if _, twice := z.byAddress[address]; twice {
+				return zones{}, fmt.Errorf("zone: upstream %q is in two zones", address)
+			}
+			if !known[address] && handler.DynamicUpstreamsRaw == nil {
+				return zones{}, fmt.Errorf("zone: reverse_proxy has no upstream %q; it has: %s",
+					address, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			}
+			z.byAddress[address] = uint8(i)
+		}
+	}
+	return z, nil
+}
+
+// of returns the zone of an address.
+func (z *zones) of(address string) uint8 {
+	if zone, ok := z.byAddress[address]; ok {
+		return zone
+	}
+	return z.last
+}

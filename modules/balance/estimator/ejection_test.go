@@ -1,0 +1,257 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package estimator
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+func TestRunLimit(t *testing.T) {
+	for _, test := range []struct {
+		best float64
+		want int
+	}{{.0001, 5}, {.01, 5}, {.05, 7}, {.1, 9}, {.2, 13}, {.5, 30}, {.99, math.MaxInt}} {
+		if got := runLimit(5, test.best, chance); got != test.want {
+			t.Errorf("where the best fails %v: %d, want %d", test.best, got, test.want)
+		}
+	}
+}
+
+func TestInRow(t *testing.T) {
+	var f failures
+	send := uint64(0)
+	begin := func() uint64 { send++; return send }
+	var old []uint64
+	for range 20 {
+		old = append(old, begin())
+	}
+	for i := range 6 { // goes bad, while good answers to older requests come in
+		f.add(true, begin())
+		f.add(false, old[i])
+	}
+	if got := f.inRow(send); got != 6 {
+		t.Errorf("with old good answers between: %d, want 6", got)
+	}
+	f.add(false, begin())
+	if got := f.inRow(send); got != 0 {
+		t.Errorf("after a new good answer: %d, want 0", got)
+	}
+	for range 10 { // quick failures among slow good answers that are under way
+		f.add(true, begin())
+		for range 9 {
+			begin()
+		}
+		f.add(false, old[0])
+	}
+	if got := f.inRow(send); got > 1 {
+		t.Errorf("one in ten of what was sent failed: %d in a row, want at most 1", got)
+	}
+}
+
+func TestEjectsAfterFailuresInARow(t *testing.T) {
+	b := newBench(t, 4, Params{}, LeastResponseTime)
+	b.warm(100, 10*ms)
+	for range 4 {
+		b.answer(1, ms, Failed)
+	}
+	b.choose(Request{})
+	if b.upstream(1).Ejected() {
+		t.Error("ejected after 4 failures")
+	}
+	b.answer(1, ms, Failed)
+	b.choose(Request{})
+	s := b.upstream(1).Snapshot(b.now)
+	if !s.Ejected || s.Reason != "failed_in_a_row" || s.NextProbe <= 0 || s.Ejections != 1 {
+		t.Errorf("after 5 failures: %+v", s)
+	}
+	for range 500 {
+		if c := b.chooser.Choose(b.now, b.candidates, Request{}); c.To == 1 {
+			t.Fatalf("chose the ejected one: %+v", c)
+		}
+	}
+}
+
+func TestEjectsForTheFailureRatio(t *testing.T) {
+	b := newBench(t, 4, Params{}, LeastResponseTime)
+	b.warm(100, 10*ms)
+	for i := range 60 {
+		b.answer(2, ms, map[bool]Outcome{true: Failed, false: Answered}[i%2 == 0])
+		b.choose(Request{Retry: true})
+	}
+	if s := b.upstream(2).Snapshot(b.now); s.Reason != "failure_ratio" {
+		t.Errorf("half of its attempts failed: %+v", s)
+	}
+}
+
+func TestPoolThatFailsAlikeIsNotEjected(t *testing.T) {
+	b := newBench(t, 4, Params{}, LeastResponseTime)
+	for n := range 4000 {
+		for i := range b.candidates {
+			outcome := Answered
+			if (n*7+i*3)%10 < 3 {
+				outcome = Failed
+			}
+			b.answer(i, ms, outcome)
+		}
+		b.choose(Request{Retry: true})
+	}
+	for i := range b.candidates {
+		if s := b.upstream(i).Snapshot(b.now); s.Ejections > 0 {
+			t.Errorf("upstream %d: ejected %d times, although all fail 30 %%", i, s.Ejections)
+		}
+	}
+}
+
+func TestNeverMoreThanMaxEjected(t *testing.T) {
+	for _, test := range []struct{ pool, want int }{{1, 0}, {2, 1}, {3, 1}, {4, 2}, {5, 2}, {100, 50}} {
+		b := newBench(t, test.pool, Params{}, LeastResponseTime)
+		b.warm(20, 10*ms)
+		for range 30 {
+			for i := range b.candidates {
+				b.answer(i, ms/100, Failed)
+				b.chooser.Choose(b.now, b.candidates, Request{Retry: true})
+			}
+		}
+		got := 0
+		for _, c := range b.candidates {
+			if c.Upstream.Ejected() {
+				got++
+			}
+		}
+		if got > test.want {
+			t.Errorf("of %d upstreams %d are ejected, want at most %d", test.pool, got, test.want)
+		}
+		if c := b.choose(Request{}); c.To == None {
+			t.Errorf("of %d upstreams none was chosen", test.pool)
+		}
+	}
+}
+
+func TestPanicIgnoresEjections(t *testing.T) {
+	b := newBench(t, 4, Params{}, LeastResponseTime)
+	b.warm(100, 10*ms)
+	b.eject(0)
+	b.eject(1)
+	b.candidates = b.candidates[:3] // an active check took the fourth away: one of four is usable
+	b.now += 200 * ms
+	admit := make([]bool, 3)
+	if n, _ := b.chooser.Admit(b.now, b.candidates, Request{Pool: 4}, admit); n != 3 {
+		t.Errorf("one usable upstream of four, yet admitted are %v", admit)
+	}
+	b.now += 200 * ms
+	if n, _ := b.chooser.Admit(b.now, b.candidates, Request{Pool: 3, Retry: true}, admit); n != 3 {
+		t.Errorf("one usable upstream of three, yet admitted are %v", admit)
+	}
+}
+
+// probes collects when the ejected upstream 0 is probed in the span, and lets every probe end with outcome.
+func (b *bench) probes(span time.Duration, r Request, outcome Outcome) (at []time.Duration) {
+	start := b.now
+	for b.now < start+int64(span) {
+		b.now += 10 * ms
+		c := b.chooser.Choose(b.now, b.candidates, r)
+		if c.Copy == 0 || (c.To == 0 && c.Why == Probed) {
+			at = append(at, time.Duration(b.now-start).Round(time.Second))
+			var a Attempt
+			b.upstream(0).Begin(&a, b.now)
+			a.Headers(b.now, outcome == Failed)
+			a.Done(b.now, Answered)
+		}
+		var a Attempt // the others answer, so that they stay known
+		b.upstream(1).Begin(&a, b.now)
+		a.Headers(b.now, false)
+		a.Done(b.now, Answered)
+	}
+	return at
+}
+
+func TestProbesBackOff(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		request Request
+		span    time.Duration
+		want    []time.Duration
+	}{
+		{"copies", Request{Copyable: true}, 50 * time.Second, []time.Duration{1e9, 3e9, 7e9, 15e9, 25e9, 35e9, 45e9}},
+		{"clients' own", Request{}, 300 * time.Second, []time.Duration{2e9, 8e9, 26e9, 80e9, 242e9}},
+		{"retries never", Request{Copyable: true, Retry: true}, 100 * time.Second, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t, 3, Params{}, LeastResponseTime)
+			b.warm(100, 10*ms)
+			b.eject(0)
+			got := b.probes(test.span, test.request, Failed)
+			if len(got) != len(test.want) {
+				t.Fatalf("probes at %v, want %v", got, test.want)
+			}
+			for i := range got {
+				if (got[i] - test.want[i]).Abs() > time.Second {
+					t.Errorf("probes at %v, want %v", got, test.want)
+				}
+			}
+		})
+	}
+}
+
+func TestRecoversAfterGoodProbesAndRelapsesAtOnce(t *testing.T) {
+	b := newBench(t, 3, Params{}, LeastResponseTime)
+	b.warm(100, 10*ms)
+	b.eject(0)
+	if got := b.probes(3500*time.Millisecond, Request{Copyable: true}, Answered); len(got) < 3 {
+		t.Fatalf("probes at %v, want 3", got)
+	}
+	s := b.upstream(0).Snapshot(b.now)
+	if s.Ejected || s.Ramp >= 1 {
+		t.Fatalf("after three good probes: %+v", s)
+	}
+	b.answer(0, ms, Failed)
+	b.choose(Request{Retry: true})
+	if !b.upstream(0).Ejected() {
+		t.Error("a failure just after the recovery did not eject")
+	}
+}
+
+func TestOverloadPardonsTheSlightlyIll(t *testing.T) {
+	b := newBench(t, 4, Params{}, LeastResponseTime)
+	b.warm(200, 10*ms)
+	for i := range 60 {
+		b.answer(0, ms, map[bool]Outcome{true: Failed, false: Answered}[i%2 == 0])
+		b.choose(Request{Retry: true})
+	}
+	if !b.upstream(0).Ejected() {
+		t.Fatal("not ejected")
+	}
+	for i := 1; i < 4; i++ { // the others queue
+		for range 64 {
+			b.upstream(i).Begin(new(Attempt), b.now)
+		}
+	}
+	for range 60 {
+		for i := 1; i < 4; i++ {
+			b.answer(i, 30*ms, Answered)
+			b.upstream(i).curve.add(level(64), 150e6)
+		}
+	}
+	b.now += 200 * ms
+	b.choose(Request{Retry: true})
+	if b.upstream(0).Ejected() {
+		for i := range 4 {
+			t.Errorf("the others are overloaded, yet it is still out: %+v", b.upstream(i).Snapshot(b.now))
+		}
+	}
+}
+
+func TestEjectionOff(t *testing.T) {
+	b := newBench(t, 4, Params{EjectAfter: Off, EjectRatio: Off}, LeastResponseTime)
+	b.warm(20, 10*ms)
+	for range 100 {
+		b.answer(0, ms, Failed)
+		b.choose(Request{Retry: true})
+	}
+	if b.upstream(0).Ejected() {
+		t.Error("ejected although that is off")
+	}
+}

@@ -1,0 +1,92 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package balance
+
+import (
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// traffic feeds the sketch n requests, one every millisecond: a share of them for one hot key, the rest for rare ones.
+func traffic(h *hotKeys, n int, hot uint64, share float64) {
+	for range n {
+		time.Sleep(time.Millisecond)
+		if rand.Float64() < share {
+			h.replicas(hot, 10)
+		} else {
+			h.replicas(rand.Uint64(), 10)
+		}
+	}
+}
+
+func TestHotKeyIsFoundAndForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const hot = 0xfeed
+		h := newHotKeys(0.3, 10*time.Second)
+		traffic(h, 20_000, hot, 0.35)
+		if got := h.replicas(hot, 10); got != 10 { // 0.35*10/0.3 = 11.7
+			t.Errorf("35 %% of the traffic gets %d of 10 upstreams, want all", got)
+		}
+		if got := h.replicas(hot, 4); got != 4 {
+			t.Errorf("35 %% of the traffic gets %d of 4 upstreams, want all", got)
+		}
+		traffic(h, 60_000, hot, 0.12)
+		if got := h.replicas(hot, 10); got < 3 || got > 6 { // 4, give or take the sampling
+			t.Errorf("12 %% of the traffic gets %d of 10 upstreams, want about 4", got)
+		}
+		traffic(h, 120_000, hot, 0)
+		if got := h.replicas(hot, 10); got != 1 {
+			t.Errorf("a key that is gone for 2 minutes still gets %d upstreams", got)
+		}
+	})
+}
+
+func TestRareKeysAreNeverHot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHotKeys(0.3, 10*time.Second)
+		for i := range 500_000 { // 5000 keys of equal frequency, ten times as many as the sketch has room for
+			time.Sleep(100 * time.Microsecond)
+			key := scramble(uint64(i) % 5000)
+			if got := h.replicas(key, 50); got != 1 {
+				t.Fatalf("after %d requests, a key with 0.02 %% of the traffic gets %d upstreams", i, got)
+			}
+		}
+	})
+}
+
+func TestFewRequestsMakeNoKeyHot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHotKeys(0.3, 10*time.Second)
+		for range 600 { // all of the traffic, but five requests a second
+			time.Sleep(200 * time.Millisecond)
+			if got := h.replicas(7, 10); got != 1 {
+				t.Fatalf("5 requests a second got %d upstreams", got)
+			}
+		}
+	})
+}
+
+// After a long silence the sketch must not halve once for every half-life that went by.
+func TestSilenceCostsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHotKeys(0.3, time.Second)
+		h.sample(1, 10, 0, time.Now())
+		time.Sleep(20 * 365 * 24 * time.Hour)
+		h.sample(1, 10, 0, time.Now())
+		if got := h.total.Load(); got != 1 {
+			t.Fatalf("the total is %d, want 1", got)
+		}
+	})
+}
+
+func BenchmarkHotKeys(b *testing.B) {
+	h := newHotKeys(0.3, 10*time.Second)
+	key := uint64(1)
+	for b.Loop() {
+		key = scramble(key)
+		h.replicas(key, 10)
+	}
+}
