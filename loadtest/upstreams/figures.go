@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// A generator that lacks CPU measures itself: a request counts as late if it leaves so much later than its time, and a run
-// is in doubt if more than such a share did.
+// A generator that lacks CPU measures itself. A request counts as late if it leaves so much later than its time; a run in
+// which one of a hundred left later than mostLag is not counted, and repeated at most maxRepeats times.
 const (
-	lateAfter = 5 * time.Millisecond
-	mostLate  = 0.01
+	lateAfter  = 5 * time.Millisecond
+	mostLag    = 40 // milliseconds: a third of the best p99
+	maxRepeats = 2
 )
 
 // figures are what one run of one contender gave.
@@ -23,6 +24,7 @@ type figures struct {
 	errors          int     // no answer within requestTimeout, or another status than 200
 	caught          int     // answered only after stallLength/2: those that a stall held, and nothing else
 	late            float64 // share of requests that were sent after lateAfter
+	lag             float64 // milliseconds after its time that a request was sent, 99th percentile
 	toIll           float64 // share of requests that reached the ill upstream, by the upstreams' own counters
 	cpu             float64 // milliseconds of CPU a request, of the proxy's processes; NaN where that cannot be read
 }
@@ -33,10 +35,10 @@ func summarize(samples []sample) figures {
 	if len(samples) == 0 {
 		return f
 	}
-	latencies := make([]time.Duration, 0, len(samples))
+	var latencies, lags []time.Duration
 	var sum time.Duration
 	for _, s := range samples {
-		latencies = append(latencies, s.latency)
+		latencies, lags = append(latencies, s.latency), append(lags, s.lag)
 		sum += s.latency
 		if s.failed {
 			f.errors++
@@ -49,6 +51,8 @@ func summarize(samples []sample) figures {
 		}
 	}
 	slices.Sort(latencies)
+	slices.Sort(lags)
+	f.lag = milliseconds(percentile(lags, 0.99))
 	f.late /= float64(len(samples))
 	f.mean = milliseconds(sum) / float64(len(samples))
 	f.p99 = milliseconds(percentile(latencies, 0.99))
@@ -77,6 +81,9 @@ func median(values []float64) float64 {
 	return (ordered[middle-1] + ordered[middle]) / 2
 }
 
+// valid is false for a run that tells of the generator instead of the proxy.
+func (f figures) valid() bool { return f.lag <= mostLag }
+
 // cell is one contender's run in one scenario and round.
 type cell struct {
 	scenario, contender string
@@ -87,11 +94,11 @@ type cell struct {
 // metric picks a figure.
 type metric func(figures) float64
 
-// collect returns a figure of every round that was measured, in the order of rounds.
+// collect returns a figure of every valid run, in the order of rounds.
 func collect(cells []cell, scenario, contender string, m metric) []float64 {
 	var values []float64
 	for _, c := range cells {
-		if c.scenario == scenario && c.contender == contender {
+		if c.valid() && c.scenario == scenario && c.contender == contender {
 			values = append(values, m(c.figures))
 		}
 	}
@@ -103,13 +110,13 @@ func collect(cells []cell, scenario, contender string, m metric) []float64 {
 func ratio(cells []cell, scenario, contender, base string, m metric) float64 {
 	bases := map[int]float64{}
 	for _, c := range cells {
-		if c.scenario == scenario && c.contender == base {
+		if c.valid() && c.scenario == scenario && c.contender == base {
 			bases[c.round] = m(c.figures)
 		}
 	}
 	var ratios []float64
 	for _, c := range cells {
-		if of, ok := bases[c.round]; ok && c.scenario == scenario && c.contender == contender {
+		if of, ok := bases[c.round]; ok && c.valid() && c.scenario == scenario && c.contender == contender {
 			ratios = append(ratios, m(c.figures)/of)
 		}
 	}

@@ -3,7 +3,10 @@
 
 package main
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // What a scenario's five upstreams are when they are well: together 667 requests a second, of which half are used.
 const (
@@ -13,10 +16,11 @@ const (
 	wellLatency = "lognormal:30ms,0.7"
 	well        = `{"workers": 4, "latency": "` + wellLatency + `"}`
 
-	// stallLength and stallEvery describe the stalls; the first begins firstStall after the run, in the warm-up.
+	// stallLength and stallEvery describe the stalls; the last begins lastStall before the end, so that what waited
+	// is answered within the counted time.
 	stallLength = 2 * time.Second
 	stallEvery  = 6 * time.Second
-	firstStall  = time.Second
+	lastStall   = 4 * time.Second
 	// outageAt is when the black hole opens, in the counted time.
 	outageAt = time.Second
 )
@@ -56,12 +60,13 @@ func breakOnce(warm, _ time.Duration) []fault {
 	return []fault{{warm + outageAt, `{"error_rate": 1}`}}
 }
 
-// freezeOften is an illness that was there before, as slowness is: what an upstream's first stall teaches may help in the
-// next. It leaves out a stall that would not end within the counted time.
+// freezeOften is an illness that was there before, as slowness is: a whole run has one stall in its warm-up, and what an
+// upstream's stall teaches may help in the next.
 func freezeOften(warm, counted time.Duration) []fault {
 	var faults []fault
-	for at := firstStall; at+stallLength <= warm+counted; at += stallEvery {
+	for at := warm + counted - lastStall; at >= 0; at -= stallEvery {
 		faults = append(faults, fault{at, `{"freeze": "` + stallLength.String() + `"}`})
 	}
+	slices.Reverse(faults)
 	return faults
 }

@@ -25,7 +25,7 @@ import (
 )
 
 // timeout bounds one exchange with the admin endpoint, which answers from memory or waits for a store's own deadline.
-const timeout = 60 * time.Second
+const timeout = 90 * time.Second
 
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 1 << 30

@@ -54,9 +54,7 @@ func (p *LeastResponseTime) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"measure": func() error { return directive.Arg(d, &p.Measure, directive.OneOf(measureHeaders, measureBody)) },
 		"memory":  func() error { return directive.Arg(d, &p.Memory, durationFrom(shortestMemory, longestMemory)) },
 		"band":    func() error { return directive.Arg(d, &p.Band, orOff(directive.Number(smallestRatio, widestBand))) },
-		"explore": func() error {
-			return directive.Arg(d, &p.Explore, orOff(directive.Number(leastExplore, greatestExplore)))
-		},
+		"explore": func() error { return directive.Arg(d, &p.Explore, orOff(parseShare(leastExplore, greatestExplore))) },
 		"weight": func() error { return parseWeightOption(d, &p.Weights) },
 		"zone":   func() error { return parseZone(d, &p.Zones) },
 	}

@@ -4,6 +4,7 @@
 package balance_test
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -83,7 +84,7 @@ func eject(t *testing.T, s *gatehousetest.Server, f *flaky) balance.EstimateStat
 func TestCopiesFindOutWhoIsBack(t *testing.T) {
 	sick, well := startFlaky(t), startFlaky(t)
 	s := gatehousetest.Start(t, site(sick.address+" "+well.address, preferred(sick.address, quickProbes)+
-		"header_up Host {upstream_hostport}\nheader_up X-Upstream {upstream_port}"))
+		"header_up Host {upstream_hostport}\nheader_up X-Upstream {http.reverse_proxy.upstream.port}"))
 	before := eject(t, s, sick)
 	if before.Reason != "failed_in_a_row" || before.Failed > 10 || before.Policy != "least_response_time" {
 		t.Errorf("ejected as %+v", before)
@@ -103,7 +104,7 @@ func TestCopiesFindOutWhoIsBack(t *testing.T) {
 	sick.failing.Store(false)
 	clients := 0
 	eventually(t, "the recovery", func() bool {
-		answer := s.Get("/item?x=1", "X-Client", "7", "Cookie", "a=b")
+		answer := s.Get("/item?x=1", "X-Client: 7", "Cookie: a=b")
 		if answer.StatusCode != http.StatusOK {
 			t.Fatalf("a client got %d", answer.StatusCode)
 		}
@@ -322,7 +323,10 @@ func TestBrokenUploads(t *testing.T) {
 			t.Fatal(err)
 		}
 		fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: site\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nnonsense\r\n")
-		_, _ = io.Copy(io.Discard, conn)
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode < 400 {
+			t.Errorf("got %v, %v", resp, err)
+		}
 		conn.Close()
 	}
 	eventually(t, "ten cancellations", func() bool { return status(t, s, address).Estimates[0].Canceled == 10 })
@@ -337,7 +341,7 @@ func TestEstimatingFallback(t *testing.T) {
 	s := gatehousetest.Start(t, site(addresses(backends), "lb_policy consistent_hash header X-Key {\nfallback least_response_time\n}"))
 	for range 10 {
 		s.Get("/")
-		s.Get("/", "X-Key", "1")
+		s.Get("/", "X-Key: 1")
 	}
 	answered := uint64(0)
 	for _, b := range backends {

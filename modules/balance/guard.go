@@ -110,8 +110,8 @@ func (p *Guard) Select(pool reverseproxy.UpstreamPool, r *http.Request, w http.R
 	if len(pool) == 0 {
 		return nil
 	}
-	seen := p.calm(pool)
-	chosen := p.choose(seen, r, w)
+	seen, real := p.calm(pool)
+	chosen := p.choose(seen, real, r, w)
 	if i := slices.Index(seen, chosen); i >= 0 {
 		return pool[i]
 	}
@@ -121,7 +121,7 @@ func (p *Guard) Select(pool reverseproxy.UpstreamPool, r *http.Request, w http.R
 // calm returns the pool to choose from: the handler's, or if Caddy finds too few of it healthy, a likeness in which nobody
 // is unhealthy. Two upstreams that are a little ill serve better than none. It leaves a circuit breaker alone: that one
 // speaks for the whole handler.
-func (p *Guard) calm(pool reverseproxy.UpstreamPool) reverseproxy.UpstreamPool {
+func (p *Guard) calm(pool reverseproxy.UpstreamPool) (seen reverseproxy.UpstreamPool, real bool) {
 	healthy := 0
 	for _, u := range pool {
 		if u.Healthy() {
@@ -129,20 +129,21 @@ func (p *Guard) calm(pool reverseproxy.UpstreamPool) reverseproxy.UpstreamPool {
 		}
 	}
 	if float64(healthy) >= p.panic*float64(len(pool)) || p.estimates.proxy.handler.CB != nil {
-		return pool
+		return pool, true
 	}
 	likeness := make(reverseproxy.UpstreamPool, len(pool))
 	for i, u := range pool {
 		likeness[i] = &reverseproxy.Upstream{Host: u.Host, Dial: u.Dial, MaxRequests: u.MaxRequests}
 	}
-	return likeness
+	return likeness, false
 }
 
 // choose lets the inner policy choose among those who may get the request, unless it is to probe an ejected upstream.
-func (p *Guard) choose(pool reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
+func (p *Guard) choose(pool reverseproxy.UpstreamPool, real bool, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
 	c := choices.Get().(*choosing)
 	defer c.release()
-	c.begin(pool, p.estimates.resolver.resolve(pool).upstreams, p.estimates.lineUp(pool, r))
+	s := p.estimates.resolver.resolve(pool)
+	c.begin(pool, s.upstreams, p.estimates.lineUpOf(s, pool, r, real))
 	if len(c.lineup.candidates) == 0 {
 		return nil
 	}
@@ -189,7 +190,7 @@ func (p *Guard) ask(c *choosing, r *http.Request, w http.ResponseWriter) *revers
 	if turns != nil && !c.takeTurns(turns) {
 		return nil
 	}
-	differ := c.share(turns) && p.nature.weighs != unweighted
+	differ := !(turns == nil && c.even()) && c.share(turns) && p.nature.weighs != unweighted
 	if differ && p.nature.weighs == byLoad {
 		return c.leastLoaded()
 	}
@@ -199,6 +200,7 @@ func (p *Guard) ask(c *choosing, r *http.Request, w http.ResponseWriter) *revers
 	u := p.inner.Select(c.visible(turns), r, w)
 	switch {
 	case u == nil && !p.nature.foreign:
+		c.share(turns)
 		return c.leastLoaded() // what it chose from became unavailable just now
 	case u != nil && differ && !p.nature.sticky:
 		return c.reweigh(u)

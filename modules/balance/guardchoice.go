@@ -125,6 +125,16 @@ func (c *choosing) visible(turns []float64) reverseproxy.UpstreamPool {
 	return c.part
 }
 
+// even reports whether all candidates weigh the same.
+func (c *choosing) even() bool {
+	for i := range c.lineup.candidates {
+		if c.lineup.candidates[i].Weight != c.lineup.candidates[0].Weight {
+			return false
+		}
+	}
+	return true
+}
+
 // share fills in what the policy offers and what is wanted, and reports whether they differ.
 func (c *choosing) share(turns []float64) (differ bool) {
 	c.offered, c.wanted = c.offered[:0], c.wanted[:0]
@@ -204,7 +214,7 @@ func draw(shares []float64, number float64) int {
 	return last
 }
 
-// leastLoaded returns the admitted upstream with the least requests in flight by weight; between equals, chance decides by
+// leastLoaded returns, after share, the admitted upstream with the least requests in flight by weight; between equals, chance decides by
 // weight too. The least of exponential draws divided by weights is each one's with a probability in proportion to its own.
 func (c *choosing) leastLoaded() *reverseproxy.Upstream {
 	var best *reverseproxy.Upstream

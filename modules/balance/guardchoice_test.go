@@ -177,7 +177,9 @@ func TestNature(t *testing.T) {
 	plain := request(func(*http.Request) {})
 	header := request(func(r *http.Request) { r.Header.Set("X-K", "v") })
 	cookie := request(func(r *http.Request) { r.Header.Set("Cookie", "lb=v") })
-	client := request(func(r *http.Request) { *r = *gatehousetest.Request(httptest.NewRecorder(), "GET", "/a?k=1", "203.0.113.8:1") })
+	client := request(func(r *http.Request) {
+		*r = *gatehousetest.Request(httptest.NewRecorder(), "GET", "/a?k=1", "203.0.113.8:1")
+	})
 	for _, test := range []struct {
 		config string
 		weighs weighing

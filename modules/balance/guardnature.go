@@ -39,12 +39,18 @@ const (
 
 // link is what matters of a policy's config. Policies with a fallback form a chain.
 type link struct {
-	Policy   string          `json:"policy"`
-	Field    string          `json:"field"`    // header
-	Key      string          `json:"key"`      // query
-	Name     string          `json:"name"`     // cookie
-	Weights  json.RawMessage `json:"weights"`  // weighted_round_robin
-	Fallback json.RawMessage `json:"fallback"` // header, query, cookie
+	// Policy is the policy's name.
+	Policy string `json:"policy"`
+	// Field is the header field of the policy header.
+	Field string `json:"field"`
+	// Key is the parameter of the policy query.
+	Key string `json:"key"`
+	// Name is the cookie of the policy cookie; empty means lb.
+	Name string `json:"name"`
+	// Weights are those of weighted_round_robin by position, or something else's.
+	Weights json.RawMessage `json:"weights"`
+	// Fallback is the policy for requests that have no key.
+	Fallback json.RawMessage `json:"fallback"`
 }
 
 // natureOf reads the config of a policy and of its fallbacks.

@@ -190,6 +190,7 @@ func TestInFlightReturnsToZero(t *testing.T) {
 		"least_response_time": "least_response_time",
 		"to the end":          "least_response_time {\nmeasure body\n}",
 		"least_bandwidth":     "least_bandwidth",
+		"guard":               "guard {\npolicy query k\n}",
 	} {
 		t.Run(name, func(t *testing.T) { inFlightReturnsToZero(t, policy, requests) })
 	}

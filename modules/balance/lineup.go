@@ -88,12 +88,19 @@ func (l *lineup) release() {
 // lineUp returns who may get the request: not drained, available, not found down by active checks unless nobody else can
 // take it, and not failed by it unless nobody else is left.
 func (e *estimates) lineUp(pool reverseproxy.UpstreamPool, r *http.Request) lineup {
-	s := e.resolver.resolve(pool)
+	return e.lineUpOf(e.resolver.resolve(pool), pool, r, true)
+}
+
+// lineUpOf is lineUp for a pool that is resolved. With real false the pool only passes for healthy, of which no note is to
+// be taken.
+func (e *estimates) lineUpOf(s *snapshot[*field], pool reverseproxy.UpstreamPool, r *http.Request, real bool) lineup {
 	failed := e.proxy.retries.failed(r)
 	l := lineup{candidates: s.derived.candidates, request: estimator.Request{Retry: failed != nil, Pool: len(pool)}}
 	if failed != nil || s.derived.anyAway.Load() > 0 || !s.allOpen(pool) {
 		l.scratch = scratches.Get().(*scratch)
-		note(s, pool, e.book.now())
+		if real {
+			note(s, pool, e.book.now())
+		}
 		for _, last := range []bool{false, true} {
 			if last && (!s.panics || len(l.candidates) > 0) {
 				break

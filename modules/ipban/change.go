@@ -13,8 +13,12 @@ import (
 	"unicode"
 )
 
-// putTimeout bounds a change: recording it, and hearing of it from the store.
-const putTimeout = 5 * time.Second
+// A change, that is recording it and hearing of it from the store, may take putTimeout, and an import changeTimeout more
+// for each prefix: a minute for a million, which a busy machine needs.
+const (
+	putTimeout    = 5 * time.Second
+	changeTimeout = 55 * time.Microsecond
+)
 
 // What the caller of a change may want to tell apart.
 var (
@@ -71,7 +75,7 @@ func tidy(text string) string {
 
 // put records changes in the store and returns when they are in force in this process.
 func (a *App) put(ctx context.Context, changes []Change) error {
-	ctx, cancel := context.WithTimeout(ctx, putTimeout)
+	ctx, cancel := context.WithTimeout(ctx, putTimeout+time.Duration(len(changes))*changeTimeout)
 	defer cancel()
 	release, err := a.room(changes)
 	if err != nil {

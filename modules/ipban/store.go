@@ -23,7 +23,7 @@ const Namespace = "gatehouse.ban_stores"
 type Store interface {
 	// Put records changes, in their order, so that they outlive this process where the store can do that, and returns
 	// the position of the last one. On an error any part of them may have been recorded; putting them again is safe.
-	// It returns soon after ctx ends; the host gives it 5 s. It must not keep the slice.
+	// It returns soon after ctx ends; the host gives it 5 s, and 55 us more for each change. It must not keep the slice.
 	Put(ctx context.Context, changes []Change) (position uint64, err error)
 
 	// Follow calls apply with the whole list, then with each later change, until ctx ends or the feed breaks; it then
