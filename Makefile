@@ -62,6 +62,15 @@ bench: ## Run the benchmarks of BENCHPKGS
 	.ci/need-redis
 	go test -run '^$$' -bench . -benchmem $(TESTFLAGS) $(BENCHPKGS)
 
+.PHONY: sim
+sim: ## Print the table of the upstream-selection simulator; SEEDS= and SCENARIOS=file choose others
+	go run ./modules/balance/balancesim/simtable
+
+.PHONY: live
+live: ## Compare upstream selection on real proxies, beside nginx and HAProxy where installed
+	go run ./loadtest/upstreams
+	go run ./loadtest/upstreams -cost
+
 .PHONY: xbuild
 xbuild: ## Build bin/gatehouse-xcaddy by xcaddy, and check that it is the same proxy
 	go build -C cmd/xbuild -o ../../bin/xbuild .

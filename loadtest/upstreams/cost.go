@@ -8,22 +8,22 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
 // costRate is what a small machine serves beside the generator and the upstreams without a queue anywhere.
 const costRate = 1000
 
-// The times of the cost measurement: a proxy is warmed up once a round, and each part of a block is counted.
+// The times of the cost measurement: a proxy is warmed up once a round.
 const (
 	costWarmUp      = 3 * time.Second
-	costPart        = 4 * time.Second
+	costBlock       = 16 * time.Second
 	shortCostWarmUp = time.Second
-	shortCostPart   = time.Second
+	shortCostBlock  = 4 * time.Second
 )
 
-// block is a contender beside least_conn in the order ABBA, which cancels what drifts evenly: microseconds of CPU a
-// request, of two processes that live at the same time.
+// block is a contender beside least_conn: microseconds of CPU a request, of two processes in the same seconds.
 type block struct {
 	contender       string
 	round           int
@@ -64,12 +64,16 @@ func (b *bench) cost(ctx context.Context) (text string, met bool, err error) {
 	return text, met, err
 }
 
+func (s settings) costTimes() (warm, block time.Duration) {
+	if s.short {
+		return shortCostWarmUp, shortCostBlock
+	}
+	return costWarmUp, costBlock
+}
+
 // costRound returns the blocks that were finished, also if it fails.
 func (b *bench) costRound(ctx context.Context, round int) (blocks []block, err error) {
-	warm, part := costWarmUp, costPart
-	if b.settings.short {
-		warm, part = shortCostWarmUp, shortCostPart
-	}
+	warm, length := b.settings.costTimes()
 	proxies := make([]*proxy, len(b.contenders))
 	defer func() {
 		for _, p := range proxies {
@@ -82,14 +86,14 @@ func (b *bench) costRound(ctx context.Context, round int) (blocks []block, err e
 		if proxies[i], err = b.startProxy(ctx, c); err != nil {
 			return blocks, err
 		}
-		if _, err = b.part(ctx, proxies[i], warm); err != nil {
+		if err = driveWell(ctx, proxies[i], constant(costRate, warm)); err != nil {
 			return blocks, err
 		}
 	}
 	rivals := len(b.contenders) - 1
 	for i := range rivals {
 		at := 1 + (i+round)%rivals
-		used, err := b.abba(ctx, proxies[0], proxies[at], part)
+		used, err := b.abba(ctx, proxies[0], proxies[at], length)
 		if err != nil {
 			return blocks, err
 		}
@@ -101,34 +105,52 @@ func (b *bench) costRound(ctx context.Context, round int) (blocks []block, err e
 	return blocks, nil
 }
 
-// abba measures base, rival, rival, base.
+// abba drives both at once, their requests in the order base, rival, rival, base: whatever the machine does besides, it
+// does to both.
 func (b *bench) abba(ctx context.Context, base, rival *proxy, length time.Duration) (block, error) {
-	var parts []float64
-	for _, p := range []*proxy{base, rival, rival, base} {
-		used, err := b.part(ctx, p, length)
-		if err != nil {
+	var due [2][]time.Duration
+	for i, at := range constant(costRate, length) {
+		turn := i % 4
+		of := (turn + 1) / 2 % 2 // 0 1 1 0
+		due[of] = append(due[of], at)
+	}
+	proxies := [2]*proxy{base, rival}
+	var before, after [2]reading
+	var failed [2]error
+	var err error
+	for i, p := range proxies {
+		if before[i], err = b.read(ctx, p); err != nil {
 			return block{}, err
 		}
-		parts = append(parts, used)
 	}
-	return block{base: (parts[0] + parts[3]) / 2, contended: (parts[1] + parts[2]) / 2}, nil
+	var both sync.WaitGroup
+	for i, p := range proxies {
+		both.Go(func() { failed[i] = driveWell(ctx, p, due[i]) })
+	}
+	both.Wait()
+	if err := errors.Join(failed[:]...); err != nil {
+		return block{}, err
+	}
+	var used [2]float64
+	for i, p := range proxies {
+		if after[i], err = b.read(ctx, p); err != nil {
+			return block{}, err
+		}
+		used[i] = 1000 * perRequest(before[i].cpu, after[i].cpu, len(due[i]))
+	}
+	return block{base: used[0], contended: used[1]}, nil
 }
 
-// part drives a proxy for a while and returns the microseconds of CPU that each request took.
-func (b *bench) part(ctx context.Context, p *proxy, length time.Duration) (float64, error) {
+// driveWell fails if a request does.
+func driveWell(ctx context.Context, p *proxy, due []time.Duration) error {
 	g, closeIdle := newGenerator(p.url)
 	defer closeIdle()
-	before, err := b.read(ctx, p)
-	if err != nil {
-		return 0, err
-	}
-	samples := g.drive(ctx, time.Now(), constant(costRate, length))
-	after, err := b.read(ctx, p)
-	if err != nil {
-		return 0, err
+	samples := g.drive(ctx, time.Now(), due)
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	if i := slices.IndexFunc(samples, func(s sample) bool { return s.failed }); i >= 0 {
-		return 0, fmt.Errorf("request %d of %d failed, though nothing is ill", i+1, len(samples))
+		return fmt.Errorf("request %d of %d failed, though nothing is ill", i+1, len(samples))
 	}
-	return 1000 * perRequest(before.cpu, after.cpu, len(samples)), nil
+	return nil
 }

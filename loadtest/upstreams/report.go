@@ -119,15 +119,12 @@ func rawTable(cells []cell) string {
 
 // costReport is the whole Markdown of the cost measurement, and whether every policy costs no more than promised.
 func costReport(b *bench, blocks []block, whole bool, loadBefore string) (text string, met bool) {
-	part := costPart
-	if b.settings.short {
-		part = shortCostPart
-	}
+	_, length := b.settings.costTimes()
 	var out strings.Builder
 	out.WriteString("# What a policy costs\n\n")
-	fmt.Fprintf(&out, "CPU a request of the proxy's process beside Caddy's least_conn in the order ABBA, %s a part, %d requests a\n"+
-		"second, five equal upstreams that answer at once; medians of %d rounds, each with new processes.\n\n",
-		part, costRate, b.settings.rounds)
+	fmt.Fprintf(&out, "CPU a request of the proxy's process beside Caddy's least_conn: both are driven at once for %s, %d requests a\n"+
+		"second together in the order ABBA, before five equal upstreams that answer at once; medians of %d rounds, each with\n"+
+		"new processes.\n\n", length, costRate, b.settings.rounds)
 	out.WriteString(b.heading(whole, loadBefore) + "\n")
 	spread, all := judgeCost(b.settings.contenders, blocks)
 	fmt.Fprintf(&out, "A/A spread, least_conn against itself, the largest of the rounds: %.1f %%.\n\n", 100*spread)

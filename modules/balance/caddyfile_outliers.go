@@ -55,8 +55,8 @@ func (p *LeastResponseTime) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"memory":  func() error { return directive.Arg(d, &p.Memory, durationFrom(shortestMemory, longestMemory)) },
 		"band":    func() error { return directive.Arg(d, &p.Band, orOff(directive.Number(smallestRatio, widestBand))) },
 		"explore": func() error { return directive.Arg(d, &p.Explore, orOff(parseShare(leastExplore, greatestExplore))) },
-		"weight": func() error { return parseWeightOption(d, &p.Weights) },
-		"zone":   func() error { return parseZone(d, &p.Zones) },
+		"weight":  func() error { return parseWeightOption(d, &p.Weights) },
+		"zone":    func() error { return parseZone(d, &p.Zones) },
 	}
 	maps.Copy(options, p.Outliers.options(d))
 	return directive.Block(d, options, "weight", "zone")

@@ -95,17 +95,14 @@ func forwarding() []capability {
 	several := func(o options) bool { return len(o.to) > 1 }
 	return []capability{
 		{
-			name:    "upstream selection",
-			when:    several,
-			setting: func(o options) string { return fmt.Sprintf("least_conn over %d; 2 retries within 5s", len(o.to)) },
-			lines: add(inProxy, "lb_policy least_conn", "lb_retries 2", "lb_try_duration 5s",
+			name:   "upstream selection",
+			module: "http.reverse_proxy.selection_policies.least_response_time",
+			when:   several,
+			setting: func(o options) string {
+				return fmt.Sprintf("least_response_time over %d; one that fails gets no requests until it is back; 2 retries within 5s", len(o.to))
+			},
+			lines: add(inProxy, "lb_policy least_response_time", "lb_retries 2", "lb_try_duration 5s",
 				"lb_try_interval 100ms"),
-		},
-		{
-			name:    "upstream health",
-			when:    several,
-			setting: says("after 2 failures in 10s an upstream gets no requests"),
-			lines:   add(inProxy, "fail_duration 10s", "max_fails 2"),
 		},
 		{
 			name:    "application restart",

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
+	_ "github.com/gatehouse-proxy/gatehouse/modules/balance"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ipban" // so that the fixtures have what a whole build has
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/memory"
 )
@@ -160,7 +161,7 @@ func TestAnnounce(t *testing.T) {
 	}
 	for _, want := range []string{
 		"front serves http://localhost:8080 from app1:3000 app2:3000\n",
-		"  upstream selection    least_conn over 2; 2 retries within 5s\n",
+		"  upstream selection    least_response_time over 2; one that fails gets no requests until it is back; 2 retries within 5s\n",
 		"  admin endpoint        localhost:2019\n",
 		"--print-config\n",
 	} {

@@ -30,14 +30,14 @@ func Tuning() Variation {
 
 // HeldOut is a variation that no parameter was chosen on.
 func HeldOut() Variation {
-	return Variation{"perturbed: ", 6, 6, .65, 4, .9, 1, 110 * time.Second, 41 * time.Second}
+	return Variation{"perturbed: ", 7, 10, .72, 6, .95, 2, 115 * time.Second, 37 * time.Second}
 }
 
 // TuningSeeds are the seeds that the parameters were chosen on.
 func TuningSeeds() []uint64 { return []uint64{1, 2, 3} }
 
 // HeldOutSeeds are seeds that no parameter was chosen on.
-func HeldOutSeeds() []uint64 { return []uint64{101, 102, 103} }
+func HeldOutSeeds() []uint64 { return []uint64{201, 202, 203} }
 
 const (
 	ours       = "least_response_time"

@@ -137,7 +137,7 @@ func (c *Chooser) explore(s *scan) int {
 	slot := &s.slots[i]
 	floor, limit := c.params.Explore, int32(1)
 	if slot.ramp < 1 {
-		floor, limit = max(floor, float64(slot.ramp)*rampFloor), s.cap(slot)
+		floor, limit = max(floor, float64(slot.ramp)), s.cap(slot)
 	}
 	if s.request.Retry || slot.load >= limit || slot.state != usable || slot.excessive {
 		return None

@@ -39,6 +39,3 @@ func (u *Upstream) RampFraction(now int64) float64 {
 
 // rampCap is how many requests an upstream may have under way at fraction of its ramp, when the others have average.
 func rampCap(fraction, average float64) int64 { return 1 + int64(fraction*average) }
-
-// rampFloor is the part of its growing share that a ramping upstream gets whatever its estimates say.
-const rampFloor = 0.5
