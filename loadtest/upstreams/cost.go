@@ -108,12 +108,7 @@ func (b *bench) costRound(ctx context.Context, round int) (blocks []block, err e
 // abba drives both at once, their requests in the order base, rival, rival, base: whatever the machine does besides, it
 // does to both.
 func (b *bench) abba(ctx context.Context, base, rival *proxy, length time.Duration) (block, error) {
-	var due [2][]time.Duration
-	for i, at := range constant(costRate, length) {
-		turn := i % 4
-		of := (turn + 1) / 2 % 2 // 0 1 1 0
-		due[of] = append(due[of], at)
-	}
+	due := turns(constant(costRate, length))
 	proxies := [2]*proxy{base, rival}
 	var before, after [2]reading
 	var failed [2]error
@@ -139,6 +134,15 @@ func (b *bench) abba(ctx context.Context, base, rival *proxy, length time.Durati
 		used[i] = 1000 * perRequest(before[i].cpu, after[i].cpu, len(due[i]))
 	}
 	return block{base: used[0], contended: used[1]}, nil
+}
+
+// turns deals times out to two in the order 0, 1, 1, 0.
+func turns(all []time.Duration) (due [2][]time.Duration) {
+	for i, at := range all {
+		of := (i%4 + 1) / 2 % 2
+		due[of] = append(due[of], at)
+	}
+	return due
 }
 
 // driveWell fails if a request does.

@@ -50,6 +50,13 @@ func TestConstantIsEven(t *testing.T) {
 	}
 }
 
+func TestTurnsAreABBA(t *testing.T) {
+	got := turns([]time.Duration{0, 1, 2, 3, 4, 5, 6, 7, 8})
+	if !slices.Equal(got[0], []time.Duration{0, 3, 4, 7, 8}) || !slices.Equal(got[1], []time.Duration{1, 2, 5, 6}) {
+		t.Errorf("got %d", got)
+	}
+}
+
 // server answers as the function says, in the time of a synctest bubble.
 type server func(*http.Request) (status int, err error)
 

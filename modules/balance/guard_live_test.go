@@ -37,7 +37,9 @@ var stockPolicies = []string{
 	"consistent_hash query k",
 }
 
-func guarded(policy, more string) string { return "lb_policy guard {\npolicy " + policy + "\n" + more + "\n}" }
+func guarded(policy, more string) string {
+	return "lb_policy guard {\npolicy " + policy + "\n" + more + "\n}"
+}
 
 // errorsOf sends requests with differing keys, from several clients at once, and counts the answers that are not 200 by
 // status; 0 stands for none.

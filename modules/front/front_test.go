@@ -13,8 +13,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/balance"
+	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ipban" // so that the fixtures have what a whole build has
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/memory"
 )
