@@ -33,11 +33,13 @@ run: build ## Run the proxy before two demo applications, until Ctrl-C
 .PHONY: test
 test: ## Run the tests, with a real Redis
 	.ci/need-redis
+	.ci/need-clients
 	go test $(TESTFLAGS) ./...
 
 .PHONY: race
 race: ## Run the tests under the race detector
 	.ci/need-redis
+	.ci/need-clients
 	.ci/need-cc
 	CGO_ENABLED=1 go test -race $(TESTFLAGS) ./...
 

@@ -32,6 +32,9 @@ func TestDocsCaddyfiles(t *testing.T) {
 			if err := valid(string(text)); err != nil {
 				t.Error(err)
 			}
+			if strings.Contains(string(text), "reverse_proxy") && !strings.Contains(string(text), "stream_close_delay") {
+				t.Error("a reload of this example would cut WebSockets: it sets no stream_close_delay")
+			}
 		})
 	}
 }
