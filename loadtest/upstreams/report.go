@@ -104,7 +104,7 @@ func rawTable(cells []cell) string {
 	var out strings.Builder
 	out.WriteString(row("round", "scenario", "contender", "requests", "mean ms", "p99 ms", "p99.9 ms", "over 1 s",
 		"to the ill one", "errors", "CPU ms a request", "sent late", "99 % sent within ms", "counted"))
-	out.WriteString(row("---:", "---", "---", "---:", "---", "---:", "---:", "---:", "---:", "---:", "---:", "---:", "---:", "---:"))
+	out.WriteString(row("---:", "---", "---", "---:", "---:", "---:", "---:", "---:", "---:", "---:", "---:", "---:", "---:", "---"))
 	for _, c := range cells {
 		counted := "yes"
 		if !c.valid() {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -287,14 +288,20 @@ func TestEstimatingWithinMaxRequestsAndDrain(t *testing.T) {
 }
 
 func TestEstimatingDynamicUpstreams(t *testing.T) {
+	s := gatehousetest.Start(t, ":8080 {\n respond ok\n}")
 	backends := startBackends(t, 3)
+	for known(s, backends) { // the system gives ports out again, and the registry remembers those of other tests
+		backends = startBackends(t, 3)
+	}
 	var sources strings.Builder
 	for _, b := range backends {
 		_, port, _ := net.SplitHostPort(b.address)
 		fmt.Fprintf(&sources, "a 127.0.0.1 %s\n", port)
 	}
-	s := gatehousetest.Start(t, site("", "dynamic multi {\n"+sources.String()+"}\nlb_policy least_response_time {\nexplore 1\nzone "+
-		backends[0].address+" "+backends[2].address+"\n}"))
+	if err := s.Reload(site("", "dynamic multi {\n"+sources.String()+"}\nlb_policy least_response_time {\nexplore 1\nzone "+
+		backends[0].address+" "+backends[2].address+"\n}")); err != nil {
+		t.Fatal(err)
+	}
 	counts := map[string]int{}
 	for range 100 {
 		counts[s.Get("/").Body]++
@@ -307,6 +314,12 @@ func TestEstimatingDynamicUpstreams(t *testing.T) {
 			t.Errorf("got %d, status %+v", counts[b.address], u)
 		}
 	}
+}
+
+// known reports whether the registry remembers any of them.
+func known(s *gatehousetest.Server, backends []*backend) bool {
+	list := s.Admin(http.MethodGet, "/gatehouse/upstreams", "").Body
+	return slices.ContainsFunc(backends, func(b *backend) bool { return strings.Contains(list, `"`+b.address+`"`) })
 }
 
 // A client that breaks off its own body must not count against the upstream.

@@ -73,7 +73,7 @@ func errorsOf(s *gatehousetest.Server, requests, clients int) map[int]int {
 func TestGuardOneOfFiveDead(t *testing.T) {
 	backends := startBackends(t, 4)
 	upstreams := deadAddress(t) + " " + addresses(backends)
-	const requests = 500
+	const requests = 300
 	for _, ejects := range []string{"", "eject off"} {
 		for _, policy := range stockPolicies {
 			t.Run(strings.Fields(policy)[0]+" "+ejects, func(t *testing.T) {
@@ -180,8 +180,10 @@ func mostEjected(t *testing.T, s *gatehousetest.Server, done <-chan struct{}) (m
 
 // An upstream that fails everything gets no more requests, until it is well again.
 func TestGuardEjects(t *testing.T) {
-	for _, policy := range []string{"round_robin", "query k", "first", "weighted_round_robin 1 1 1"} {
-		t.Run(policy, func(t *testing.T) {
+	for _, test := range []struct{ policy, copies string }{
+		{"round_robin", "on"}, {"query k", "on"}, {"query k", "off"}, {"first", "off"}, {"weighted_round_robin 1 1 1", "on"},
+	} {
+		t.Run(test.policy+", copies "+test.copies, func(t *testing.T) {
 			patients := startPatients(t, 3)
 			var ill atomic.Bool
 			var served atomic.Int64
@@ -193,7 +195,7 @@ func TestGuardEjects(t *testing.T) {
 			}))
 			t.Cleanup(front.Close)
 			s := gatehousetest.Start(t, site(front.Listener.Addr().String()+" "+patientsOf(patients[:2]),
-				guarded(policy, "ramp off\nprobe {\nfirst 100ms\nlongest 200ms\n}")))
+				guarded(test.policy, "ramp off\nprobe {\nfirst 100ms\nlongest 200ms\ncopies "+test.copies+"\n}")))
 			errorsOf(s, 60, 1)
 			ill.Store(true)
 			failed := errorsOf(s, 300, 1)
@@ -310,13 +312,13 @@ func TestGuardShares(t *testing.T) {
 			}
 			s := gatehousetest.Start(t, site(addresses(backends), guarded(policy, options.String())))
 			counts := map[string]int{}
-			const requests = 2000
+			const requests = 1200
 			for i := range requests {
 				counts[s.Get(fmt.Sprint("/?k=", i)).Body]++
 			}
 			for i, b := range backends {
 				want := weights[i] / 8 * requests
-				if got := float64(counts[b.address]); got < want-100 || got > want+100 {
+				if got := float64(counts[b.address]); got < want-80 || got > want+80 {
 					t.Errorf("upstream %d got %g, want about %g", i, got, want)
 				}
 			}

@@ -137,6 +137,18 @@ func TestCheckTransports(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("http/2", func(t *testing.T) {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(proto))
+		server.EnableHTTP2 = true
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		for _, limit := range []string{"", `,"max_conns_per_host":1`} {
+			via := transport(t, "http", `{"tls":{"insecure_skip_verify":true}`+limit+`}`)
+			if err := checkOnce(t, Health{Body: "HTTP/2.0 tls=true"}, via, server.Listener.Addr().String()); err != nil {
+				t.Errorf("%s: %v", limit, err)
+			}
+		}
+	})
 	t.Run("h2c", func(t *testing.T) {
 		server := httptest.NewUnstartedServer(http.HandlerFunc(proto))
 		server.Config.Protocols = new(http.Protocols)

@@ -97,7 +97,22 @@ func (s *Server) ReloadJSON(config []byte) error {
 	if err != nil {
 		return err
 	}
-	return caddy.Load(config, true)
+	if err := caddy.Load(config, true); err != nil {
+		return err
+	}
+	s.awaitHandover()
+	return nil
+}
+
+// awaitHandover waits until the old config's sockets are closed. Caddy's load returns before that, and shares each port
+// between the two until then, so a connection made right away may still reach the old server and be cut by its end.
+func (s *Server) awaitHandover() {
+	deadline := time.Now().Add(5 * time.Second)
+	for _, address := range s.listeners {
+		for listening(address) > 1 && time.Now().Before(deadline) {
+			time.Sleep(time.Millisecond)
+		}
+	}
 }
 
 // move gives a server's listeners free loopback ports and switches automatic HTTPS off.

@@ -53,7 +53,7 @@ func TestAttemptStates(t *testing.T) {
 
 // TestParallel uses everything at once; the race detector watches, and nothing may be left in flight.
 func TestParallel(t *testing.T) {
-	const workers, requests = 8, 3000
+	const workers, requests = 8, 1000
 	candidates := make([]Candidate, 5)
 	for i := range candidates {
 		candidates[i].Upstream = New(Params{ProbeFirst: time.Millisecond})

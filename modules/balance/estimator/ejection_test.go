@@ -88,7 +88,7 @@ func TestEjectsForTheFailureRatio(t *testing.T) {
 
 func TestPoolThatFailsAlikeIsNotEjected(t *testing.T) {
 	b := newBench(t, 4, Params{}, LeastResponseTime)
-	for n := range 4000 {
+	for n := range 1000 {
 		for i := range b.candidates {
 			outcome := Answered
 			if (n*7+i*3)%10 < 3 {

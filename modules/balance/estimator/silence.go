@@ -14,6 +14,9 @@ const (
 	// lookAfter is how long, in nanoseconds, a stalled upstream is left alone until one request looks whether it is back;
 	// then after as long again as it has been quiet.
 	lookAfter = 3e9
+	// longStall is the quiet, in nanoseconds, after which an upstream warms up again: one that has stood still for so long
+	// may do it again, and every request that it holds then waits until the end.
+	longStall = 1e9
 )
 
 // silent returns the charge in nanoseconds for an upstream that has waiting requests and was last heard of at heard.
@@ -55,6 +58,9 @@ func (u *Upstream) broke(now, began int64, quiet, latency float64) (float64, boo
 	if u.params.Silence > 0 && limit > 0 && quiet > limit {
 		u.stallEnd.Store(now)
 		u.hung.Store(u.waiting.Load())
+		if quiet >= longStall {
+			u.startRamp(now)
+		}
 		return min(latency, limit), true
 	}
 	return latency, began >= u.stallEnd.Load()
