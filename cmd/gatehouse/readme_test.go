@@ -91,7 +91,7 @@ func newReadmeShell(t *testing.T, caddyfile string) *readmeShell {
 	return s
 }
 
-// tenants finds names that go where the page says that blue and green go.
+// tenants finds names that go where the page says that blue and white go.
 func (s *readmeShell) tenants() *strings.Replacer {
 	s.t.Helper()
 	found := map[string]string{}
@@ -102,7 +102,7 @@ func (s *readmeShell) tenants() *strings.Replacer {
 	if found["a"] == "" || found["b"] == "" {
 		s.t.Fatalf("100 tenants go to %v", found)
 	}
-	return strings.NewReplacer("blue", found["a"], "green", found["b"])
+	return strings.NewReplacer("blue", found["a"], "white", found["b"])
 }
 
 // run returns what a command prints to stdout; a failing one fails the test.
