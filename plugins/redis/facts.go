@@ -58,10 +58,10 @@ func parseInfo(text string) Facts {
 
 // learn keeps the facts and warns about those that make Redis unfit. It is called once for each (re)connection of the prober.
 func (c *Client) learn(facts []Facts) {
-	old := c.facts.Swap(&facts)
-	if old != nil && same(*old, facts) {
+	if old := c.facts.Load(); old != nil && same(*old, facts) {
 		return
 	}
+	defer c.facts.Store(&facts) // whoever sees the facts finds the warnings in the log
 	for _, f := range facts {
 		log := c.logger.Load().With(zap.String("client", c.settings.Name), zap.String("address", f.Address))
 		log.Info("connected to redis", zap.String("version", f.Version), zap.String("role", f.Role),
