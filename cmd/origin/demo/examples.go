@@ -21,7 +21,7 @@ func (s settings) examples() []example {
 	return []example{
 		{
 			"curl -i " + s.url() + "/", 200,
-			"what arrived at the application; X-Origin says which of the two answered, a and b in turn",
+			"what arrived at the application; X-Origin says which of the two answered",
 		},
 		{
 			`curl -i -H 'Content-Type: application/json' -d '{"prefixes": ["203.0.113.7"], "for": "1m"}' ` +
