@@ -191,6 +191,7 @@ func (r *registry) statuses() []Status {
 }
 
 func (r *registry) status(u *upstream) Status {
+	u.open.settleAll()
 	var sum totals
 	sum.add(&u.tally, 0)
 	s := Status{

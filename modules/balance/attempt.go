@@ -25,7 +25,11 @@ type attempt struct {
 	outcome  outcome
 	estimate estimator.Attempt
 	body     io.ReadCloser
-	unwatch  func() bool // stops waiting for the context's end
+
+	older, newer *attempt    // its neighbors among the upstream's open bodies
+	waiting      bool        // it is one of them
+	unwatch      func() bool // stops waiting for the context's end; set when it no longer is
+
 	broken   atomic.Bool // reading the body failed
 	over     atomic.Bool
 
@@ -88,11 +92,10 @@ func (a *attempt) finish() {
 	a.observer.estimation.ended(a)
 }
 
-// watch returns the body to hand on instead of the transport's. It ends the attempt when it is closed, and at the latest
-// with the request: a handler that panics between response and body leaves the body open.
+// watch returns the body to hand on instead of the transport's. It ends the attempt when it is closed.
 func (a *attempt) watch(body io.ReadCloser) io.ReadCloser {
 	a.body = body
-	a.unwatch = context.AfterFunc(a.ctx, a.finish)
+	a.upstream.open.add(a)
 	tunnel, ok := body.(io.ReadWriteCloser)
 	if !ok {
 		return a
@@ -119,7 +122,7 @@ func (a *attempt) Read(p []byte) (int, error) {
 
 // Close implements io.Closer.
 func (a *attempt) Close() error {
-	a.unwatch()
+	a.upstream.open.remove(a)
 	a.finish() // before closing: a tunnel's other direction then fails to read, which is not the upstream's doing
 	return a.body.Close()
 }

@@ -191,12 +191,53 @@ func TestCancellation(t *testing.T) {
 			t.Fatal(err)
 		}
 		cancel()
+		p.upstream.open.settleAll()
 		synctest.Wait() // nobody closes the body: the end of the request must be enough
 		p.check(t, 0, answered)
 		_, _ = io.Copy(io.Discard, res.Body)
 		_ = res.Body.Close()
 		if p.check(t, 0, answered); p.upstream.tally.broken.Load() != 0 {
 			t.Error("the end counted twice")
+		}
+	})
+}
+
+// A body that nobody closes is over with its request, which the upstream's next attempt finds out.
+func TestAbandonedBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProbe(answerWith(200, newBody("x", io.EOF)), nil)
+		send := func() (context.CancelFunc, *http.Response) {
+			ctx, cancel := context.WithCancel(p.request.Context())
+			res, err := p.RoundTrip(p.request.WithContext(ctx))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return cancel, res
+		}
+		endEarly, _ := send()
+		endLate, _ := send()
+		defer endLate()
+		endEarly()
+		gatehousetest.Advance(watchAfter)
+		if p.upstream.load() != 2 {
+			t.Errorf("%d in flight before anything happened, want 2", p.upstream.load())
+		}
+		end, res := send()
+		defer end()
+		synctest.Wait()
+		if p.upstream.load() != 2 { // the late and the new one
+			t.Errorf("%d in flight, want 2", p.upstream.load())
+		}
+		endLate()
+		synctest.Wait()
+		if p.upstream.load() != 1 {
+			t.Errorf("%d in flight, want 1", p.upstream.load())
+		}
+		for range 2 {
+			_ = res.Body.Close()
+		}
+		if p.upstream.load() != 0 || p.upstream.open.first != nil || p.upstream.open.last != nil {
+			t.Errorf("%d in flight, want 0; left: %v", p.upstream.load(), p.upstream.open.first)
 		}
 	})
 }
