@@ -30,8 +30,8 @@ type attempt struct {
 	waiting      bool        // it is one of them
 	unwatch      func() bool // stops waiting for the context's end; set when it no longer is
 
-	broken   atomic.Bool // reading the body failed
-	over     atomic.Bool
+	broken atomic.Bool // reading the body failed
+	over   atomic.Bool
 
 	uploadBroke atomic.Bool // reading the client's body failed
 }
