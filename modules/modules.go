@@ -7,6 +7,7 @@ package modules
 
 import (
 	_ "github.com/gatehouse-proxy/gatehouse/modules/balance"
+	_ "github.com/gatehouse-proxy/gatehouse/modules/collector"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/front"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ipban"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ready"

@@ -5,15 +5,21 @@
 package main
 
 import (
+	"log"
+
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	_ "github.com/gatehouse-proxy/gatehouse"
+	"github.com/gatehouse-proxy/gatehouse/modules/collector"
 )
 
 func main() {
 	caddy.CustomBinaryName = "gatehouse"
 	caddy.CustomLongDescription = "Gatehouse is Caddy with what an application needs in front of it, in one binary."
+	if err := collector.Adapt(); err != nil {
+		log.Fatal(err)
+	}
 	caddycmd.Main()
 }

@@ -1,0 +1,196 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+	runtimemetrics "runtime/metrics"
+	"slices"
+	"sync"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/lease"
+)
+
+const (
+	// The default headroom is the machine's memory divided by share, within bounds: most of what can be bought off is
+	// bought by the first few dozen megabytes.
+	share             = 64
+	smallest, largest = 32 << 20, 256 << 20
+
+	goDefault   = 100
+	negligible  = 10 // percent by which GOGC may be off: setting it stops the process for a moment
+	unchanged   = -1 // as a memory limit: only ask
+	environment = "GOGC"
+	liveHeap    = "/gc/heap/live:bytes"
+	processKey  = "process"
+)
+
+// processes holds the one process, while anything sets its collector.
+var processes = caddy.NewUsagePool()
+
+// settings are what one config asks for.
+type settings struct {
+	headroom int64 // bytes above the live heap; counts if percent is 0
+	percent  int
+	limit    int64 // bytes; 0 leaves it
+}
+
+// wanted returns the GOGC that gives a live heap these settings' headroom. It is never below Go's default, so that a large
+// heap is collected no more often than in any other Go program.
+func (s settings) wanted(live int64) int {
+	if s.percent != 0 {
+		return s.percent
+	}
+	live = max(live, 1<<20)
+	return int(min(max(s.headroom*100/live, goDefault), mostPercent))
+}
+
+// process is the collector of this process and who sets it. The last config that came counts: during a reload there are
+// two.
+type process struct {
+	mu      sync.Mutex // guards what follows
+	users   []user
+	before  settings // of the process without us
+	percent int      // as set
+	tuning  bool     // a sentinel is waiting for the next collection
+}
+
+type user struct {
+	owner any
+	settings
+}
+
+func take() (*process, lease.Lease, error) {
+	return lease.Take(processes, processKey, func() (*process, error) { return new(process), nil })
+}
+
+// Destruct implements caddy.Destructor.
+func (p *process) Destruct() error { return nil }
+
+// Adapt gives this process the default headroom from now on, whatever configs it runs that do not say otherwise. The
+// operator's GOGC, if set, stays in force. It is for a program's main function.
+func Adapt() error {
+	if os.Getenv(environment) != "" {
+		return nil
+	}
+	p, _, err := take() // never released: for the life of the process
+	if err != nil {
+		return err
+	}
+	p.use(p, settings{headroom: defaultHeadroom()})
+	return nil
+}
+
+// use makes s the process's settings until owner drops them or another comes.
+func (p *process) use(owner any, s settings) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.users) == 0 {
+		p.before = settings{percent: debug.SetGCPercent(goDefault), limit: debug.SetMemoryLimit(unchanged)}
+		p.percent = goDefault
+	}
+	p.users = append(p.users, user{owner, s})
+	p.apply()
+}
+
+// drop ends what owner uses. Dropping what was never used does nothing.
+func (p *process) drop(owner any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := len(p.users)
+	p.users = slices.DeleteFunc(p.users, func(u user) bool { return u.owner == owner })
+	if len(p.users) != before {
+		p.apply()
+	}
+}
+
+// apply sets the collector as the last user wants. The memory limit is the last one that any user asks for.
+func (p *process) apply() {
+	if len(p.users) == 0 {
+		debug.SetGCPercent(p.before.percent)
+		debug.SetMemoryLimit(p.before.limit)
+		return
+	}
+	limit := p.before.limit
+	for _, u := range p.users {
+		if u.limit != 0 {
+			limit = u.limit
+		}
+	}
+	debug.SetMemoryLimit(limit)
+	p.set(p.users[len(p.users)-1].wanted(live()))
+	if !p.tuning {
+		p.tuning = true
+		p.wait()
+	}
+}
+
+func (p *process) set(percent int) {
+	if difference := percent - p.percent; difference*100 > p.percent*negligible || -difference*100 > p.percent*negligible {
+		debug.SetGCPercent(percent)
+		p.percent = percent
+	}
+}
+
+// sentinel is garbage at once, so that its cleanup runs after the next collection. It holds a pointer, as objects without
+// one share their memory and may live longer.
+type sentinel struct{ self *sentinel }
+
+// wait lets tune run after the next collection.
+func (p *process) wait() {
+	s := new(sentinel)
+	s.self = nil
+	runtime.AddCleanup(s, func(p *process) { p.tune() }, p)
+}
+
+// tune sets the collector anew after each collection, by what is live now.
+func (p *process) tune() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.users) == 0 {
+		p.tuning = false
+		return
+	}
+	p.set(p.users[len(p.users)-1].wanted(live()))
+	p.wait()
+}
+
+// current returns the GOGC in force, 0 if nothing of ours sets it.
+func (p *process) current() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.users) == 0 {
+		return 0
+	}
+	return p.percent
+}
+
+// live returns the bytes that the last collection found in use.
+func live() int64 {
+	sample := []runtimemetrics.Sample{{Name: liveHeap}}
+	runtimemetrics.Read(sample)
+	if sample[0].Value.Kind() != runtimemetrics.KindUint64 {
+		return 0
+	}
+	return int64(sample[0].Value.Uint64())
+}
+
+// defaultHeadroom is a part of the container's limit, or of the machine's memory. Where neither can be read it is the
+// smallest.
+func defaultHeadroom() int64 {
+	memory, err := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)()
+	if err != nil {
+		return smallest
+	}
+	return headroomOf(memory)
+}
+
+func headroomOf(memory uint64) int64 {
+	return int64(min(max(memory/share, smallest), largest))
+}
