@@ -74,6 +74,9 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if operator, ok := clientaddr.Parse(r.RemoteAddr); ok {
+		app.list.operator.saw(operator, time.Now())
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	answer, err := serve(app, r)
 	if err != nil {

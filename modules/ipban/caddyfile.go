@@ -61,6 +61,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //		allow <address|cidr...>
 //		store <name> [<args...>]
 //		max_bans <n>
+//		max_strikes <n>
 //		ipv6_prefix <bits>
 //		dry_run
 //	}
@@ -73,6 +74,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"allow":       func() error { return directive.Args(d, &a.Allow, prefixText) },
 		"store":       func() error { return directive.Guest(d, Namespace, "store", &a.StoreRaw) },
 		"max_bans":    func() error { return directive.Arg(d, &a.MaxBans, directive.Integer(1, math.MaxInt)) },
+		"max_strikes": func() error { return directive.Arg(d, &a.MaxStrikes, directive.Integer(1, math.MaxInt)) },
 		"ipv6_prefix": func() error { return directive.Arg(d, &a.IPv6Prefix, directive.Integer(32, 128)) },
 		"dry_run":     func() error { return directive.Flag(d, &a.DryRun) },
 	}, "allow")

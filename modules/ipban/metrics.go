@@ -13,9 +13,11 @@ import (
 
 // collectors are the metrics of this package, made once a process.
 type collectors struct {
-	requests  *prometheus.CounterVec
-	overLimit prometheus.Counter
-	figures   *figures
+	requests   *prometheus.CounterVec
+	strikes    *prometheus.CounterVec
+	overLimit  prometheus.Counter
+	unrecorded prometheus.Counter
+	figures    *figures
 }
 
 var metrics = sync.OnceValue(func() collectors {
@@ -25,6 +27,10 @@ var metrics = sync.OnceValue(func() collectors {
 	return collectors{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts(opts("requests_total",
 			"Requests that were looked up in the list of bans.")), []string{"module", "outcome"}),
+		strikes: prometheus.NewCounterVec(prometheus.CounterOpts(opts("strikes_total",
+			"What clients did wrong under a rule that bans, and what became of it.")), []string{"policy", "outcome"}),
+		unrecorded: prometheus.NewCounter(prometheus.CounterOpts(opts("unrecorded_total",
+			"Bans by rules that the store is not told of, because too many wait for it already."))),
 		overLimit: prometheus.NewCounter(prometheus.CounterOpts(opts("over_limit_total",
 			"Bans that were refused, or not taken from the store, because there were max_bans already."))),
 		figures: newFigures(),
@@ -32,10 +38,20 @@ var metrics = sync.OnceValue(func() collectors {
 })
 
 func (c collectors) all() []prometheus.Collector {
-	return []prometheus.Collector{c.requests, c.overLimit, c.figures}
+	return []prometheus.Collector{c.requests, c.strikes, c.overLimit, c.unrecorded, c.figures}
 }
 
 func overLimit() prometheus.Counter { return metrics().overLimit }
+
+func unrecorded() prometheus.Counter { return metrics().unrecorded }
+
+// strikeCounters returns a counter for each outcome of a policy's strikes.
+func strikeCounters(policy string) (bound [strikeOutcomes]prometheus.Counter) {
+	for o := range strikeOutcomes {
+		bound[o] = metrics().strikes.WithLabelValues(policy, o.String())
+	}
+	return bound
+}
 
 // outcomeCounters returns a counter for each outcome, so that counting looks up no labels.
 func outcomeCounters(module string) (bound [outcomes]prometheus.Counter) {

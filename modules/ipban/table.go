@@ -41,7 +41,10 @@ type entry struct {
 }
 
 // note is shared by the bans that were recorded together.
-type note struct{ reason, source string }
+type note struct {
+	reason, source string
+	level          int
+}
 
 // lifted is what replaces the entry of a lifted ban: one that expired long ago.
 func lifted() entry { return entry{expires: 1, note: &note{}} }
@@ -50,7 +53,8 @@ func (e entry) inForce() bool { return e.expires == 0 || e.expires > time.Now().
 
 func (e entry) ban(prefix netip.Prefix) Ban {
 	return Ban{
-		Prefix: prefix, Reason: e.note.reason, Source: e.note.source, Created: fromNano(e.created), Expires: fromNano(e.expires),
+		Prefix: prefix, Reason: e.note.reason, Source: e.note.source, Level: e.note.level,
+		Created: fromNano(e.created), Expires: fromNano(e.expires),
 	}
 }
 
@@ -158,17 +162,32 @@ func (t *table) apply(changes []Change, limit int) (dropped int) {
 
 // replace makes the changes the whole list, as apply does with an empty table.
 func (t *table) replace(changes []Change, limit int) (dropped int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	fresh := new(routes)
-	t.live = 0
-	dropped = t.merge(new(routes), fresh, changes, limit)
-	t.current.Store(fresh)
-	t.resets++
+	fresh := new(table)
+	dropped = fresh.extend(changes, limit)
+	t.adopt(fresh)
 	return dropped
 }
 
-// merge inserts changes into delta, which is about to be laid over base. The caller holds mu.
+// extend makes changes as apply does, in a table that nobody reads yet: it needs no copy.
+func (t *table) extend(changes []Change, limit int) (dropped int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	current := t.load()
+	dropped = t.merge(current, current, changes, limit)
+	t.current.Store(current)
+	return dropped
+}
+
+// adopt makes the list that of fresh, which must not be used any more.
+func (t *table) adopt(fresh *table) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.current.Store(fresh.load())
+	t.live = fresh.live
+	t.resets++
+}
+
+// merge inserts changes into delta, which is about to be laid over base, or is base. The caller holds mu.
 func (t *table) merge(base, delta *routes, changes []Change, limit int) (dropped int) {
 	notes := map[note]*note{} // bans that are recorded together often say the same
 	for _, c := range changes {
@@ -201,7 +220,7 @@ func (t *table) merge(base, delta *routes, changes []Change, limit int) (dropped
 }
 
 func newEntry(b Ban, notes map[note]*note) entry {
-	text := note{b.Reason, b.Source}
+	text := note{b.Reason, b.Source, b.Level}
 	shared, ok := notes[text]
 	if !ok {
 		shared = &text
