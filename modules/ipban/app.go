@@ -65,7 +65,7 @@ type App struct {
 	list    *list
 	lease   lease.Lease
 	source  *source
-	guards  guards
+	guards  *guards
 	logger  *zap.Logger
 }
 
@@ -77,6 +77,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // Provision implements caddy.Provisioner. From here on the list answers: with what this process knew before, if anything.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
+	a.guards = new(guards)
 	a.MaxBans = cmp.Or(a.MaxBans, defaultMaxBans)
 	a.IPv6Prefix = cmp.Or(a.IPv6Prefix, defaultIPv6Prefix)
 	a.MaxStrikes = cmp.Or(a.MaxStrikes, defaultMaxStrikes)

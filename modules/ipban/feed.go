@@ -23,7 +23,7 @@ const (
 	stopTimeout = 10 * time.Second
 	// A broken feed is tried again after minRetry, doubling up to maxRetry.
 	minRetry = 100 * time.Millisecond
-	maxRetry = 10 * time.Second
+	maxRetry = 2 * time.Second
 )
 
 // errEnded stands in for the error of a store that stopped following without one.

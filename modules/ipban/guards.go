@@ -5,6 +5,7 @@ package ipban
 
 import (
 	"encoding/json"
+	"slices"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -25,14 +26,10 @@ func (g *guards) guard(server *caddyhttp.Server) bool {
 	if _, known := g.servers.Load(server); known {
 		return true
 	}
-	for _, route := range server.Routes {
-		for _, set := range route.MatcherSets { // those of outer routes are provisioned first, without their server
-			for _, matcher := range set {
-				if _, ok := matcher.(*Matcher); ok {
-					g.add(server)
-					return true
-				}
-			}
+	for _, route := range server.Routes { // the outer routes' matchers are provisioned first, without their server
+		if slices.ContainsFunc(route.MatcherSets, looksUp) {
+			g.add(server)
+			return true
 		}
 	}
 	routes, err := json.Marshal([]any{server.Routes, server.NamedRoutes})
@@ -42,6 +39,19 @@ func (g *guards) guard(server *caddyhttp.Server) bool {
 	}
 	g.add(server)
 	return true
+}
+
+// looksUp reports whether the matcher ip_ban is in the set.
+func looksUp(set caddyhttp.MatcherSet) bool {
+	return slices.ContainsFunc(set, func(matcher any) bool {
+		switch matcher := matcher.(type) {
+		case *Matcher:
+			return true
+		case *caddyhttp.MatchNot:
+			return slices.ContainsFunc(matcher.MatcherSets, looksUp)
+		}
+		return false
+	})
 }
 
 // mentions reports whether a config in JSON has the handler or the matcher ip_ban.

@@ -33,7 +33,7 @@ func (h *history) of(client netip.Prefix, now time.Time) past {
 }
 
 // note takes in changes of the list. A ban that is made without a history, as an operator's, leaves the client's as it is,
-// and a lift is a pardon: what is lifted counts for nothing.
+// and what is lifted counts for nothing.
 func (h *history) note(changes []Change, now time.Time, limit int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -63,22 +63,28 @@ func outcomeCounters(module string) (bound [outcomes]prometheus.Counter) {
 
 // figures tell the state of the lists when they are asked, so that a list that is gone leaves no series, and one that goes
 // takes none of its successor's along.
-type figures struct{ active, storeUp *prometheus.Desc }
+type figures struct{ active, storeUp, dryRun, strikes, evicted, remembered, waiting *prometheus.Desc }
 
 func newFigures() *figures {
 	desc := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName(meter.Namespace, "ip_ban", name), help, []string{"store"}, nil)
 	}
 	return &figures{
-		active:  desc("active", "Bans in force. Expired ones leave the figure within a minute."),
-		storeUp: desc("store_up", "Whether the store is being followed; at 0 the last list stays in force."),
+		active:     desc("active", "Bans in force. Expired ones leave the figure within a minute."),
+		storeUp:    desc("store_up", "Whether the store is being followed; at 0 the last list stays in force."),
+		dryRun:     desc("dry_run_active", "Bans that would be in force, but for dry_run."),
+		strikes:    desc("strikes_held", "Strikes that may yet become bans; max_strikes bounds them."),
+		evicted:    desc("strikes_evicted_total", "Strikes that were dropped because there were max_strikes."),
+		remembered: desc("clients_remembered", "Clients whose past bans make the next one longer; max_bans bounds them."),
+		waiting:    desc("store_waiting", "Bans by rules that are in force here and wait for the store."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (f *figures) Describe(out chan<- *prometheus.Desc) {
-	out <- f.active
-	out <- f.storeUp
+	for _, desc := range []*prometheus.Desc{f.active, f.storeUp, f.dryRun, f.strikes, f.evicted, f.remembered, f.waiting} {
+		out <- desc
+	}
 }
 
 // Collect implements prometheus.Collector. Of two lists in one kind of store, which are there for the moment of a reload
@@ -95,8 +101,17 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 			return true
 		}
 		told[l.store] = true
-		out <- prometheus.MustNewConstMetric(f.active, prometheus.GaugeValue, float64(l.table.count()), l.store)
-		out <- prometheus.MustNewConstMetric(f.storeUp, prometheus.GaugeValue, map[bool]float64{true: 1}[up], l.store)
+		tell := func(desc *prometheus.Desc, kind prometheus.ValueType, value int) {
+			out <- prometheus.MustNewConstMetric(desc, kind, float64(value), l.store)
+		}
+		held, evicted := l.strikes.size()
+		tell(f.active, prometheus.GaugeValue, l.table.count())
+		tell(f.storeUp, prometheus.GaugeValue, map[bool]int{true: 1}[up])
+		tell(f.dryRun, prometheus.GaugeValue, l.dry.table.count())
+		tell(f.strikes, prometheus.GaugeValue, held)
+		tell(f.evicted, prometheus.CounterValue, evicted)
+		tell(f.remembered, prometheus.GaugeValue, l.history.size())
+		tell(f.waiting, prometheus.GaugeValue, l.unrecorded())
 		return true
 	})
 }

@@ -105,13 +105,18 @@ func (r *Rule) String() string {
 //	ban after <n> in <duration> for <duration> [escalate x<factor> <longest>] [forget <duration>]
 func (r *Rule) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	option := d.Val()
-	if !d.NextArg() {
-		if err := directive.Block(d, r.clauses(d, directive.End)); err != nil {
-			return err
-		}
-		return r.complete(d, option)
+	if d.NextArg() {
+		return r.line(d, option)
 	}
-	return r.line(d, option)
+	return r.block(d, option)
+}
+
+// block parses the clauses in a block.
+func (r *Rule) block(d *caddyfile.Dispenser, option string) error {
+	if err := directive.Block(d, r.clauses(d, directive.End)); err != nil {
+		return err
+	}
+	return r.complete(d, option)
 }
 
 // line parses the clauses on one line, on the first of which the dispenser stands.
@@ -173,7 +178,7 @@ func (r *Rule) parseAfter(d *caddyfile.Dispenser) error {
 // complete checks what the clauses make together.
 func (r *Rule) complete(d *caddyfile.Dispenser, option string) error {
 	if r.After == 0 || r.For == 0 {
-		return d.Errf("%s: expected both of after and for, as in: %s after 3 in 10m for 1h", option, option)
+		return d.Errf("%s: expected both of after and for, as in: after 3 in 10m for 1h", option)
 	}
 	if err := r.check(); err != nil {
 		return d.Errf("%s: %v", option, err)

@@ -47,7 +47,7 @@ func TestRuleErrorsSayWhereAndWhatWasExpected(t *testing.T) {
 	for text, parts := range map[string][]string{
 		"ban":                                          {"expected both of after and for", "Testfile:1"},
 		"ban {\n}":                                     {"expected both of after and for"},
-		"ban after 3 in 10m":                           {"expected both of after and for, as in: ban after 3 in 10m for 1h"},
+		"ban after 3 in 10m":                           {"expected both of after and for, as in: after 3 in 10m for 1h"},
 		"ban for 1h":                                   {"expected both of after and for"},
 		"ban after":                                    {"after: expected a value"},
 		"ban after 0 in 10m for 1h":                    {"after: expected a whole number from 1 to 10000", `found "0"`},

@@ -28,7 +28,7 @@ type Store interface {
 
 	// Follow calls apply with the whole list, then with each later change, until ctx ends or the feed breaks; it then
 	// returns, promptly and for good: apply is never called after. The host calls again after a pause of 0.1 s to
-	// 10 s, and keeps the list it has until then.
+	// 2 s, and keeps the list it has until then.
 	//
 	// apply is called from one goroutine at a time. It may take 10 ms, or longer for a large list; a store that has
 	// further changes by then hands them over in one Update. It must not be called with a lock held that Put needs.

@@ -4,6 +4,7 @@
 package ipban
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -16,8 +17,9 @@ import (
 type strikes struct {
 	mu      sync.Mutex
 	of      map[suspect]*record
-	held    int // strikes, of all records together
-	evicted int // strikes that counted and were dropped for want of room, since the process began
+	records []*record // the same in no order, to sample from: a map's iteration visits neighbours, which deletions thin out
+	held    int       // strikes, of all records together
+	evicted int       // strikes that counted and were dropped for want of room, since the process began
 }
 
 // suspect is a client under a rule.
@@ -28,6 +30,8 @@ type suspect struct {
 
 // record is the times of a suspect's strikes, the oldest first.
 type record struct {
+	who   suspect
+	at    int     // where it stands in records
 	times []int64 // Unix time in nanoseconds
 	in    int64   // how long each counts, in nanoseconds
 }
@@ -38,27 +42,36 @@ const sampled = 8
 // strike counts one strike, and reports whether it is the one that makes after of them within in. The client's count then
 // begins anew.
 func (s *strikes) strike(who suspect, now time.Time, after int, in time.Duration, limit int) (enough bool) {
+	if after == 1 {
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.of == nil {
-		s.of = map[suspect]*record{}
-	}
 	rec := s.of[who]
 	if rec == nil {
-		rec = &record{in: int64(in)}
+		rec = s.add(who, in)
 	}
 	s.expire(rec, now)
 	if len(rec.times)+1 >= after {
-		s.drop(who, rec)
+		s.drop(rec)
 		return true
 	}
 	if s.held >= limit {
-		s.evict(now, who)
+		s.evict(now, rec)
 	}
 	rec.times = append(rec.times, now.UnixNano())
-	s.of[who] = rec
 	s.held++
 	return false
+}
+
+// add begins to count for a suspect. The caller holds mu.
+func (s *strikes) add(who suspect, in time.Duration) *record {
+	if s.of == nil {
+		s.of = map[suspect]*record{}
+	}
+	rec := &record{who: who, at: len(s.records), in: int64(in)}
+	s.of[who], s.records = rec, append(s.records, rec)
+	return rec
 }
 
 // expire drops the strikes of a record that do not count any more. The caller holds mu.
@@ -70,36 +83,43 @@ func (s *strikes) expire(rec *record, now time.Time) {
 }
 
 // drop forgets a suspect. The caller holds mu.
-func (s *strikes) drop(who suspect, rec *record) {
+func (s *strikes) drop(rec *record) {
 	s.held -= len(rec.times)
 	rec.times = nil
-	delete(s.of, who)
+	last := s.records[len(s.records)-1]
+	s.records[rec.at], last.at = last, rec.at
+	s.records[len(s.records)-1] = nil
+	s.records = s.records[:len(s.records)-1]
+	delete(s.of, rec.who)
 }
 
-// evict makes room: it drops the records of a sample whose strikes have all expired, or else the one with the fewest. It
-// spares the suspect that room is made for, if there is another. The caller holds mu.
-func (s *strikes) evict(now time.Time, spare suspect) {
-	var least suspect
+// evict makes room: of a sample it drops the records whose strikes have all expired or, if there is none, the one with the
+// fewest. The record that room is made for stays, and loses its own strikes if there is no other. The caller holds mu.
+func (s *strikes) evict(now time.Time, spare *record) {
 	var fewest *record
-	looked, before := 0, s.held
-	for who, rec := range s.of { // begins at a random place
-		if looked++; looked > sampled {
-			break
+	before := s.held
+	for range sampled {
+		rec := s.records[rand.N(len(s.records))]
+		if rec == spare {
+			continue
 		}
 		s.expire(rec, now)
 		switch {
 		case len(rec.times) == 0:
-			delete(s.of, who)
-		case who != spare && (fewest == nil || len(rec.times) < len(fewest.times)):
-			least, fewest = who, rec
+			s.drop(rec)
+		case fewest == nil || len(rec.times) < len(fewest.times):
+			fewest = rec
 		}
 	}
-	if s.held == before && fewest == nil {
-		least, fewest = spare, s.of[spare]
-	}
-	if s.held == before && fewest != nil {
+	switch {
+	case s.held < before:
+	case fewest != nil:
 		s.evicted += len(fewest.times)
-		s.drop(least, fewest)
+		s.drop(fewest)
+	default:
+		s.evicted += len(spare.times)
+		s.held -= len(spare.times)
+		spare.times = nil
 	}
 }
 
@@ -107,9 +127,9 @@ func (s *strikes) evict(now time.Time, spare suspect) {
 func (s *strikes) sweep(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for who, rec := range s.of {
-		if s.expire(rec, now); len(rec.times) == 0 {
-			delete(s.of, who)
+	for i := len(s.records) - 1; i >= 0; i-- { // backwards, as the last record takes the place of one that is dropped
+		if s.expire(s.records[i], now); len(s.records[i].times) == 0 {
+			s.drop(s.records[i])
 		}
 	}
 }

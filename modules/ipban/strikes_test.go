@@ -132,7 +132,7 @@ func TestHistoryForgets(t *testing.T) {
 		note(change)
 		note(lift(someone + "/32"))
 		if level() != 0 {
-			t.Error("a lift is no pardon")
+			t.Error("what was lifted counts")
 		}
 		for i := range uint32(100) {
 			c := Change{Ban: Ban{Prefix: client(i), Level: 1, Remembered: time.Now().Add(time.Hour)}}

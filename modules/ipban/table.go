@@ -20,7 +20,7 @@ import (
 // expired entries once there are many: deleting one by one would cost a copy of a path through the table each.
 // The zero table is empty.
 type table struct {
-	current atomic.Pointer[routes]
+	current atomic.Pointer[view]
 
 	sweeping sync.Mutex // held through a sweep; taken before mu
 
@@ -32,6 +32,12 @@ type table struct {
 }
 
 type routes = bart.Table[entry]
+
+// view is what readers see: the routes, and a filter that knows all of them, or none.
+type view struct {
+	routes *routes
+	filter *filter
+}
 
 // entry is what a prefix maps to; 24 bytes, as there may be a million.
 type entry struct {
@@ -81,16 +87,34 @@ func fromNano(n int64) time.Time {
 
 // load returns the current routes, which must not be changed.
 func (t *table) load() *routes {
-	if r := t.current.Load(); r != nil {
-		return r
+	if v := t.current.Load(); v != nil {
+		return v.routes
 	}
 	return new(routes)
 }
 
+// publish makes next what readers see. added are the routes that the ones before did not have. The caller holds mu.
+func (t *table) publish(next, added *routes) {
+	v := &view{routes: next}
+	if old := t.current.Load(); old != nil {
+		v.filter = old.filter
+	}
+	if v.filter == nil {
+		v.filter = newFilter(next)
+	} else {
+		v.filter.add(added) // before the routes are seen: from the filter alone an address may pass
+	}
+	t.current.Store(v)
+}
+
 // find returns the longest ban in force that covers addr. A longer one that has expired hides nothing.
 func (t *table) find(addr netip.Addr) (prefix netip.Prefix, e entry, ok bool) {
-	current := t.current.Load()
-	if current == nil || !current.Contains(addr) { // the way of nearly every request, so the quickest question comes first
+	v := t.current.Load()
+	if v == nil || v.filter != nil && !v.filter.mayHold(addr) { // the way of nearly every request: the quickest questions first
+		return netip.Prefix{}, entry{}, false
+	}
+	current := v.routes
+	if !current.Contains(addr) {
 		return netip.Prefix{}, entry{}, false
 	}
 	whole := netip.PrefixFrom(addr, addr.BitLen())
@@ -153,7 +177,7 @@ func (t *table) apply(changes []Change, limit int) (dropped int) {
 	if delta.Size() == 0 {
 		return dropped
 	}
-	t.current.Store(current.UnionPersist(delta))
+	t.publish(current.UnionPersist(delta), delta)
 	if t.missed != nil {
 		*t.missed = append(*t.missed, delta)
 	}
@@ -172,9 +196,10 @@ func (t *table) replace(changes []Change, limit int) (dropped int) {
 func (t *table) extend(changes []Change, limit int) (dropped int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	current := t.load()
-	dropped = t.merge(current, current, changes, limit)
-	t.current.Store(current)
+	all, delta := t.load(), new(routes)
+	dropped = t.merge(all, delta, changes, limit)
+	all.Union(delta)
+	t.publish(all, delta)
 	return dropped
 }
 
@@ -182,12 +207,12 @@ func (t *table) extend(changes []Change, limit int) (dropped int) {
 func (t *table) adopt(fresh *table) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.current.Store(fresh.load())
+	t.current.Store(fresh.current.Load())
 	t.live = fresh.live
 	t.resets++
 }
 
-// merge inserts changes into delta, which is about to be laid over base, or is base. The caller holds mu.
+// merge inserts changes into delta, which is about to be laid over base. The caller holds mu.
 func (t *table) merge(base, delta *routes, changes []Change, limit int) (dropped int) {
 	notes := map[note]*note{} // bans that are recorded together often say the same
 	for _, c := range changes {
@@ -267,6 +292,11 @@ func (t *table) sweep() {
 		}
 	}
 
+	var quick *filter
+	if compact != nil {
+		quick = newFilter(compact)
+	}
+
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.missed = nil
@@ -279,6 +309,9 @@ func (t *table) sweep() {
 	}
 	for _, delta := range missed {
 		compact.Union(delta)
+		if quick != nil {
+			quick.add(delta)
+		}
 	}
-	t.current.Store(compact)
+	t.current.Store(&view{compact, quick})
 }

@@ -18,8 +18,8 @@ import (
 
 // A snapshot is text, which is read several times as quickly as JSON: a header with the format's version, the number of
 // bans and the CRC-32 (IEEE) of what follows; then a line for each ban, its fields divided by tabs: prefix, when it
-// was made and when it ends in milliseconds of Unix time (0 is never), source, reason. None of them holds a tab or a
-// line break: ipban.Ban promises it.
+// was made and when it ends in milliseconds of Unix time (0 is never), source, reason and, where bans escalate, level and
+// until when it is remembered. None of them holds a tab or a line break: ipban.Ban promises it.
 const snapshotHeader = "gatehouse-bans 1 %d %08x\n"
 
 func encodeSnapshot(bans []ipban.Ban) []byte {
@@ -30,6 +30,10 @@ func encodeSnapshot(bans []ipban.Ban) []byte {
 		body = strconv.AppendInt(append(body, '\t'), toMilli(b.Expires), 10)
 		body = append(append(body, '\t'), b.Source...)
 		body = append(append(body, '\t'), b.Reason...)
+		if b.Level != 0 || !b.Remembered.IsZero() {
+			body = strconv.AppendInt(append(body, '\t'), int64(b.Level), 10)
+			body = strconv.AppendInt(append(body, '\t'), toMilli(b.Remembered), 10)
+		}
 		body = append(body, '\n')
 	}
 	return append(fmt.Appendf(nil, snapshotHeader, len(bans), crc32.ChecksumIEEE(body)), body...)
@@ -80,8 +84,15 @@ func decodeBan(line string) (b ipban.Ban, err error) {
 	if b.Created, err = fromMilli(fields[1]); err != nil {
 		return b, err
 	}
-	b.Expires, err = fromMilli(fields[2])
 	b.Source, b.Reason = fields[3], fields[4]
+	if b.Expires, err = fromMilli(fields[2]); err != nil || !more {
+		return b, err
+	}
+	level, until, _ := strings.Cut(rest, "\t")
+	if b.Level, err = strconv.Atoi(level); err != nil {
+		return b, err
+	}
+	b.Remembered, err = fromMilli(until)
 	return b, err
 }
 

@@ -25,7 +25,7 @@ import (
 const (
 	// banJournal is how many changes are kept for those who follow; who falls further behind reads the whole list.
 	banJournal = 100_000
-	// banGrace is how long an ended ban is kept, for proxies whose clock is behind.
+	// banGrace is how long a ban is kept that may be forgotten, for proxies whose clock is behind.
 	banGrace = time.Minute
 	// banForget bounds how many ended bans one put forgets, so that it stays short.
 	banForget = 100
@@ -126,15 +126,16 @@ func (s *BanStore) put(ctx context.Context, changes []ipban.Change) (uint64, err
 	return cmd.Uint64()
 }
 
-// ends is when a change's ban ends, as the script reads it.
+// ends is from when on a change's ban may be forgotten, as the script reads it.
 func ends(change ipban.Change) int64 {
-	switch {
+	switch end := change.Forgettable(); {
 	case change.Lift:
 		return -1
-	case change.Expires.IsZero():
+	case end.IsZero():
 		return 0
+	default:
+		return end.UnixMilli()
 	}
-	return change.Expires.UnixMilli()
 }
 
 // Follow implements ipban.Store.
@@ -148,19 +149,18 @@ func (s *BanStore) Follow(ctx context.Context, apply func(ipban.Update)) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.list(ctx, universal)
-	if err != nil {
+	if err := s.list(ctx, universal, position, apply); err != nil {
 		return err
 	}
-	for update := (ipban.Update{Reset: true, Changes: list, Position: position}); ; {
-		if update.Reset || len(update.Changes) > 0 {
-			apply(update)
-		}
+	for update := (ipban.Update{Position: position}); ; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if update, err = s.next(ctx, universal, update.Position); err != nil {
 			return err
+		}
+		if len(update.Changes) > 0 {
+			apply(update)
 		}
 	}
 }
@@ -176,31 +176,45 @@ func (s *BanStore) last(ctx context.Context, universal goredis.UniversalClient) 
 	return banPosition(newest[0].ID)
 }
 
-// list reads the whole list.
-func (s *BanStore) list(ctx context.Context, universal goredis.UniversalClient) ([]ipban.Change, error) {
-	var list []ipban.Change
-	for cursor := uint64(0); ; {
-		page, next, err := s.page(ctx, universal, cursor)
+// list hands the whole list over, page by page: of a list that is longer than the host wants, no more than a page is ever
+// held here.
+func (s *BanStore) list(ctx context.Context, universal goredis.UniversalClient, position uint64, apply func(ipban.Update)) error {
+	update := ipban.Update{Reset: true, More: true, Position: position}
+	for cursor := uint64(0); update.More; update.Reset = false {
+		records, next, err := s.page(ctx, universal, cursor)
 		if err != nil {
-			return nil, wrapBans("reading the list", err)
+			return wrapBans("reading the list", err)
 		}
-		for i := 1; i < len(page); i += 2 { // field, value, field, value
-			change, err := readBan(page[i])
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, change)
+		if update.Changes, err = readBans(records); err != nil {
+			return err
 		}
-		if cursor = next; cursor == 0 {
-			return list, nil
+		cursor, update.More = next, next != 0
+		if err := ctx.Err(); err != nil {
+			return err
 		}
+		apply(update)
 	}
+	return nil
 }
 
+// page reads a part of the list: a prefix, its record, the next prefix, its record, and so on.
 func (s *BanStore) page(ctx context.Context, universal goredis.UniversalClient, cursor uint64) ([]string, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.client.Timeout())
 	defer cancel()
 	return universal.HScan(ctx, s.keys[0], cursor, "", banPage).Result()
+}
+
+// readBans decodes a page.
+func readBans(page []string) ([]ipban.Change, error) {
+	changes := make([]ipban.Change, 0, len(page)/2)
+	for i := 1; i < len(page); i += 2 {
+		change, err := readBan(page[i])
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, change)
+	}
+	return changes, nil
 }
 
 // next waits a moment for changes after a position. An update without any has the same position.
