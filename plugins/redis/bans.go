@@ -6,7 +6,6 @@ package redis
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -113,11 +112,7 @@ func (s *BanStore) Put(ctx context.Context, changes []ipban.Change) (position ui
 func (s *BanStore) put(ctx context.Context, changes []ipban.Change) (uint64, error) {
 	args := []any{banJournal, banGrace.Milliseconds(), banForget}
 	for _, change := range changes {
-		record, err := json.Marshal(change)
-		if err != nil {
-			return 0, err
-		}
-		args = append(args, change.Prefix.String(), ends(change), record)
+		args = append(args, change.Prefix.String(), ends(change), writeBan(change))
 	}
 	cmd, err := s.client.Run(ctx, putBans, s.keys, args...)
 	if err != nil {
@@ -176,39 +171,66 @@ func (s *BanStore) last(ctx context.Context, universal goredis.UniversalClient) 
 	return banPosition(newest[0].ID)
 }
 
-// list hands the whole list over, page by page: of a list that is longer than the host wants, no more than a page is ever
-// held here.
+// list hands the whole list over, page by page: of a list that is longer than the host wants, no more than three pages are
+// ever held here.
 func (s *BanStore) list(ctx context.Context, universal goredis.UniversalClient, position uint64, apply func(ipban.Update)) error {
-	update := ipban.Update{Reset: true, More: true, Position: position}
-	for cursor := uint64(0); update.More; update.Reset = false {
-		records, next, err := s.page(ctx, universal, cursor)
-		if err != nil {
-			return wrapBans("reading the list", err)
+	ctx, cancel := context.WithCancel(ctx)
+	pages := s.pages(ctx, universal)
+	defer func() {
+		cancel()
+		for range pages { // until the reader has ended
 		}
-		if update.Changes, err = readBans(records); err != nil {
+	}()
+	update := ipban.Update{Reset: true, Position: position}
+	for p := range pages {
+		changes, err := readBans(p.records)
+		if err = errors.Join(wrapBans("reading the list", p.err), err, ctx.Err()); err != nil {
 			return err
 		}
-		cursor, update.More = next, next != 0
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+		update.Changes, update.More = changes, p.more
 		apply(update)
+		update.Reset = false
 	}
-	return nil
+	return ctx.Err()
 }
 
-// page reads a part of the list: a prefix, its record, the next prefix, its record, and so on.
-func (s *BanStore) page(ctx context.Context, universal goredis.UniversalClient, cursor uint64) ([]string, uint64, error) {
+// page is a part of the list: a prefix, its record, the next prefix, its record, and so on; more says that it is not the last.
+type page struct {
+	records []string
+	more    bool
+	err     error
+}
+
+// pages reads the list, a page ahead of who takes them, until it ends, or ctx does, or reading fails.
+func (s *BanStore) pages(ctx context.Context, universal goredis.UniversalClient) <-chan page {
+	pages := make(chan page, 1)
+	go func() {
+		defer close(pages)
+		p := page{more: true}
+		for cursor := uint64(0); p.more && p.err == nil; {
+			p.records, cursor, p.err = s.scan(ctx, universal, cursor)
+			p.more = cursor != 0
+			select {
+			case pages <- p:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return pages
+}
+
+func (s *BanStore) scan(ctx context.Context, universal goredis.UniversalClient, cursor uint64) ([]string, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.client.Timeout())
 	defer cancel()
 	return universal.HScan(ctx, s.keys[0], cursor, "", banPage).Result()
 }
 
 // readBans decodes a page.
-func readBans(page []string) ([]ipban.Change, error) {
-	changes := make([]ipban.Change, 0, len(page)/2)
-	for i := 1; i < len(page); i += 2 {
-		change, err := readBan(page[i])
+func readBans(records []string) ([]ipban.Change, error) {
+	changes := make([]ipban.Change, 0, len(records)/2)
+	for i := 1; i < len(records); i += 2 {
+		change, err := readBan(records[i])
 		if err != nil {
 			return nil, err
 		}
@@ -267,14 +289,27 @@ func banPosition(id string) (uint64, error) {
 	return position, nil
 }
 
-// readBan decodes a record. What is not one of ours ends the feed: a list with holes must not pass for the list.
-func readBan(record string) (ipban.Change, error) {
-	var change ipban.Change
-	if err := json.Unmarshal([]byte(record), &change); err != nil {
-		return change, fmt.Errorf("decoding a ban that redis holds: %w", err)
+// liftMark begins the record of a lift, which is the prefix.
+const liftMark = "-"
+
+// writeBan makes a change a record: a line of text.
+func writeBan(change ipban.Change) []byte {
+	if change.Lift {
+		return change.Prefix.AppendTo([]byte(liftMark))
 	}
-	if p := change.Prefix; !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
-		return change, fmt.Errorf("redis holds a ban of %q, which is no prefix in canonical form", p)
+	return change.AppendLine(nil)
+}
+
+// readBan decodes a record. What is not one of ours ends the feed: a list with holes must not pass for the list.
+func readBan(record string) (change ipban.Change, err error) {
+	var prefix string
+	if prefix, change.Lift = strings.CutPrefix(record, liftMark); change.Lift {
+		change.Prefix, err = ipban.ParsePrefix(prefix)
+	} else {
+		change.Ban, err = ipban.ParseLine(record)
+	}
+	if err != nil {
+		return change, fmt.Errorf("redis holds a ban that is none of ours: %w", err)
 	}
 	return change, nil
 }
