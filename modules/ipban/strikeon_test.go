@@ -231,3 +231,28 @@ func TestStrikeOnLeavesAnswersAlone(t *testing.T) {
 		}
 	}
 }
+
+// Without Redis, too, the second ban is longer than the first when a restart lies between them.
+func TestHistoryOutlivesRestarts(t *testing.T) {
+	storage := "storage file_system " + t.TempDir()
+	site := strings.Replace(strikeOn404, "for 1h", "for 1ms", 1)
+	strike := func(t *testing.T, level int) {
+		s := gatehousetest.Start(t, config(storage, site))
+		for range 3 {
+			as(t, s, someone, "/missing")
+		}
+		resp := admin(t, s, http.MethodGet, "/gatehouse/bans/check?address="+someone, "")
+		if want := fmt.Sprintf(`"past_bans":%d`, level); !strings.Contains(resp.Body, want) {
+			t.Errorf("got %s, want %s", resp.Body, want)
+		}
+	}
+	t.Run("first process", func(t *testing.T) { strike(t, 1) })
+	t.Run("second process", func(t *testing.T) { strike(t, 2) })
+	t.Run("a lift", func(t *testing.T) { // of a client whose ban is over
+		s := gatehousetest.Start(t, config(storage, site))
+		lift(t, s, someone)
+		if resp := admin(t, s, http.MethodGet, "/gatehouse/bans/check?address="+someone, ""); strings.Contains(resp.Body, "past_bans") {
+			t.Errorf("not forgotten: %s", resp.Body)
+		}
+	})
+}

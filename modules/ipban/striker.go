@@ -4,7 +4,6 @@
 package ipban
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -18,7 +17,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/modules/clientaddr"
 )
 
-// verdict of a strike. Its texts are metric labels.
+// strikeOutcome is what becomes of a strike. Its texts are metric labels.
 type strikeOutcome int
 
 const (
@@ -57,7 +56,6 @@ func NewStriker(ctx caddy.Context, policy string, rule Rule, dryRun bool) (*Stri
 	if err := rule.check(); err != nil {
 		return nil, err
 	}
-	rule.Forget = cmp.Or(rule.Forget, caddy.Duration(rule.remembers()))
 	app, err := ctx.App("ip_bans")
 	if err != nil {
 		return nil, err

@@ -83,7 +83,7 @@ func TestStrikesBanAtOnceAndEscalate(t *testing.T) {
 		}
 		time.Sleep(7 * 24 * time.Hour)
 		s.strikes(someone, 3)
-		if _, e, _ := l.table.find(netip.MustParseAddr(someone)); e.ban(netip.Prefix{}).Expires.Sub(time.Now()).Round(time.Minute) != time.Hour {
+		if _, e, _ := l.table.find(netip.MustParseAddr(someone)); time.Until(e.ban(netip.Prefix{}).Expires).Round(time.Minute) != time.Hour {
 			t.Errorf("what should be forgotten made the ban longer: until %s", e.ban(netip.Prefix{}).Expires)
 		}
 		if n := logs.FilterMessage("a rule banned a client").Len(); n != 6 {
@@ -254,4 +254,31 @@ func BenchmarkStrike(b *testing.B) {
 			}
 		})
 	}
+}
+
+// Ten thousand forged addresses of one peer that is no proxy are one client's strikes.
+func TestForgedAddressesStrikeOneClient(t *testing.T) {
+	bubble(t, func(t *testing.T, l *list, _ *observer.ObservedLogs, logger *zap.Logger) {
+		const requests = 9_999
+		rule := Rule{After: requests + 1, In: hour, For: hour}
+		s := newStriker(t, &fakeStore{}, l, logger, rule, false)
+		s.app.MaxStrikes = defaultMaxStrikes
+		strike := func(i int) bool {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.RemoteAddr = someone + ":1"
+			r.Header.Set("X-Forwarded-For", netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}).String())
+			return s.Strike(caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), &caddyhttp.Server{}))
+		}
+		for i := range requests {
+			if strike(i) {
+				t.Fatalf("request %d banned", i)
+			}
+		}
+		if len(l.strikes.records) != 1 {
+			t.Errorf("%d clients are counted, want one", len(l.strikes.records))
+		}
+		if !strike(requests) || !l.bans(someone) || l.table.count() != 1 {
+			t.Error("the peer is not what was banned")
+		}
+	})
 }
