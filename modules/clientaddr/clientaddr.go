@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
@@ -36,6 +38,28 @@ func IsProxy(r *http.Request, addr netip.Addr) bool {
 	}
 	peer, ok := Parse(r.RemoteAddr)
 	return ok && peer == addr
+}
+
+// IsTrusted reports whether addr is a trusted proxy of r's server, whoever sent r. Unlike IsProxy it asks the server's list,
+// which costs some microseconds.
+func IsTrusted(r *http.Request, addr netip.Addr) bool {
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	return TrustedBy(server, addr)
+}
+
+// TrustedBy reports whether addr is a trusted proxy of the server. It asks as a request would be: the list may come from a
+// module and change, and Caddy shows it to nobody else.
+func TrustedBy(server *caddyhttp.Server, addr netip.Addr) bool {
+	if server == nil || !addr.IsValid() {
+		return false
+	}
+	r := &http.Request{
+		Method: http.MethodGet, URL: new(url.URL), Header: http.Header{},
+		RemoteAddr: netip.AddrPortFrom(addr, 0).String(),
+	}
+	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, server)
+	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	return trusted
 }
 
 // Parse reads an address with or without a port, as in a request's RemoteAddr, in the same form as Of.

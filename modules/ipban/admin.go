@@ -35,6 +35,7 @@ func init() { caddy.RegisterModule(Admin{}) }
 // Admin serves the list of bans of the running config on the admin endpoint:
 //
 //	GET    /gatehouse/bans?limit=1000&after=203.0.113.7   the bans in force, by prefix
+//	GET    /gatehouse/bans?dry_run=true                   those that would be, but for dry_run
 //	POST   /gatehouse/bans                                bans prefixes
 //	DELETE /gatehouse/bans?prefix=203.0.113.7             lifts bans; prefix may be repeated
 //	GET    /gatehouse/bans/check?address=203.0.113.7      what becomes of a client
@@ -73,6 +74,9 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	app, err := runningApp()
 	if err != nil {
 		return err
+	}
+	if operator, ok := clientaddr.Parse(r.RemoteAddr); ok {
+		app.list.operator.saw(operator, time.Now())
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	answer, err := serve(app, r)
@@ -126,7 +130,15 @@ func serveList(a *App, r *http.Request) (any, error) {
 		}
 		after = prefix
 	}
-	bans, more := a.list.table.page(after, limit)
+	from := &a.list.table
+	switch text := query.Get("dry_run"); text {
+	case "", "false":
+	case "true":
+		from = &a.list.dry.table
+	default:
+		return nil, refuse(http.StatusBadRequest, "dry_run: expected true or false, found %q", text)
+	}
+	bans, more := from.page(after, limit)
 	answer := listAnswer{Bans: append([]Ban{}, bans...)} // [], never null
 	if more {
 		answer.Next = bans[len(bans)-1].Prefix.String()
@@ -171,7 +183,7 @@ func serveAdd(a *App, r *http.Request) (any, error) {
 }
 
 func serveRemove(a *App, r *http.Request) (any, error) {
-	changes, err := planRemoval(r.URL.Query()["prefix"], &a.list.table)
+	changes, err := planRemoval(r.URL.Query()["prefix"], a.list)
 	if err != nil {
 		return nil, err
 	}
@@ -218,6 +230,10 @@ type checkAnswer struct {
 	Ban *Ban `json:"ban,omitempty"`
 	// Remaining is how long the ban lasts, such as "59m30s"; left out if it does not end.
 	Remaining string `json:"remaining,omitempty"`
+	// PastBans is how many bans of the client count when the next one's length is decided; left out if none.
+	PastBans int `json:"past_bans,omitempty"`
+	// DryRunBan is the ban that rules would have made, but for their dry_run; left out if none.
+	DryRunBan *Ban `json:"dry_run_ban,omitempty"`
 }
 
 func serveCheck(a *App, r *http.Request) (any, error) {
@@ -231,6 +247,11 @@ func serveCheck(a *App, r *http.Request) (any, error) {
 	answer := checkAnswer{Address: addr.String(), Banned: v.outcome == banned, DryRun: v.outcome == dryRun}
 	if allowed, ok := a.coveredBy(netip.PrefixFrom(addr, addr.BitLen())); ok {
 		answer.AllowedBy = allowed.String()
+	}
+	answer.PastBans = a.list.history.of(a.client(addr), time.Now()).level
+	if prefix, e, ok := a.list.dry.table.find(addr); ok {
+		ban := e.ban(prefix)
+		answer.DryRunBan = &ban
 	}
 	if v.outcome != passed {
 		answer.Ban = &v.ban

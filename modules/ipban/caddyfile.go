@@ -42,6 +42,13 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //		status <code>
 //		close
 //		dry_run
+//		strike_on <status...> after <n> in <duration> for <duration> [escalate x<factor> <longest>] [forget <duration>]
+//		strike_on <status...> {
+//			after <n> in <duration>
+//			for <duration>
+//			escalate x<factor> <longest>
+//			forget <duration>
+//		}
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
@@ -52,7 +59,13 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"status":  func() error { return directive.Arg(d, &h.Status, directive.Integer(400, 599)) },
 		"close":   func() error { return directive.Flag(d, &h.Close) },
 		"dry_run": func() error { return directive.Flag(d, &h.DryRun) },
-	})
+		"strike_on": func() error {
+			var on StrikeOn
+			err := on.UnmarshalCaddyfile(d)
+			h.StrikeOn = append(h.StrikeOn, on)
+			return err
+		},
+	}, "strike_on")
 }
 
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax, as a global option:
@@ -61,6 +74,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //		allow <address|cidr...>
 //		store <name> [<args...>]
 //		max_bans <n>
+//		max_strikes <n>
 //		ipv6_prefix <bits>
 //		dry_run
 //	}
@@ -73,6 +87,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"allow":       func() error { return directive.Args(d, &a.Allow, prefixText) },
 		"store":       func() error { return directive.Guest(d, Namespace, "store", &a.StoreRaw) },
 		"max_bans":    func() error { return directive.Arg(d, &a.MaxBans, directive.Integer(1, math.MaxInt)) },
+		"max_strikes": func() error { return directive.Arg(d, &a.MaxStrikes, directive.Integer(1, math.MaxInt)) },
 		"ipv6_prefix": func() error { return directive.Arg(d, &a.IPv6Prefix, directive.Integer(32, 128)) },
 		"dry_run":     func() error { return directive.Flag(d, &a.DryRun) },
 	}, "allow")

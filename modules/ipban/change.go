@@ -38,19 +38,24 @@ func (a *App) BanAddress(ctx context.Context, addr netip.Addr, d time.Duration, 
 		return errors.New("banning a client: it has no address")
 	}
 	addr = addr.Unmap().WithZone("")
+	if a.allowed.Contains(addr) {
+		return fmt.Errorf("banning %s: %w", addr, ErrAllowListed)
+	}
+	ban := newBan(a.client(addr), time.Now(), d, source, reason)
+	return a.put(ctx, []Change{{Ban: ban}})
+}
+
+// client is what an address stands for: of IPv6, the prefix of ipv6_prefix bits. addr is valid and has no zone.
+func (a *App) client(addr netip.Addr) netip.Prefix {
 	bits := addr.BitLen()
 	if addr.Is6() {
 		bits = a.IPv6Prefix
 	}
 	prefix, err := addr.Prefix(bits)
 	if err != nil {
-		return fmt.Errorf("banning %s: %w", addr, err)
+		panic(fmt.Sprintf("BUG: %s has no prefix of %d bits: %v", addr, bits, err))
 	}
-	if a.allowed.Contains(addr) {
-		return fmt.Errorf("banning %s: %w", addr, ErrAllowListed)
-	}
-	ban := newBan(prefix, time.Now(), d, source, reason)
-	return a.put(ctx, []Change{{Ban: ban}})
+	return prefix
 }
 
 // newBan makes a ban in the form that a Store is promised.
@@ -82,14 +87,9 @@ func (a *App) put(ctx context.Context, changes []Change) error {
 		return err
 	}
 	defer release()
-	position, err := a.store.Put(ctx, changes)
-	if err != nil {
-		return fmt.Errorf("recording in the store of bans: %w", err)
-	}
-	if err := a.list.reach(ctx, position); err != nil {
-		return fmt.Errorf("recorded in the store of bans, but this proxy has not heard of it from there: %w", err)
-	}
-	return nil
+	a.list.cancel(changes)
+	a.list.history.keep(changes, time.Now())
+	return a.list.record(ctx, a.store, changes)
 }
 
 // room returns ErrFull if the changes would bring more than max_bans prefixes into the list, once expired ones are gone.

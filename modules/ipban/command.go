@@ -105,12 +105,13 @@ func removeCommand() *cobra.Command {
 }
 
 func listCommand() *cobra.Command {
+	var dry bool
 	cmd := &cobra.Command{
-		Use:   "list [--json]",
-		Short: "Prints the bans in force",
+		Use:   "list [--dry-run] [--json]",
+		Short: "Prints the bans in force, or those that would be",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			bans, err := fetch(cmd)
+			bans, err := fetch(cmd, dry)
 			if err != nil {
 				return err
 			}
@@ -121,17 +122,18 @@ func listCommand() *cobra.Command {
 			return adminclient.Print(cmd, bans, table)
 		},
 	}
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "Print what rules would have banned, but for dry_run")
 	adminclient.AddJSONFlag(cmd)
 	return cmd
 }
 
-// fetch gets the whole list, page by page.
-func fetch(cmd *cobra.Command) ([]Ban, error) {
+// fetch gets the whole list, page by page: of the bans in force or, if dry, of those that would be.
+func fetch(cmd *cobra.Command, dry bool) ([]Ban, error) {
 	client, err := adminclient.New(cmd)
 	if err != nil {
 		return nil, err
 	}
-	bans, query := []Ban{}, url.Values{"limit": {fmt.Sprint(maxPage)}}
+	bans, query := []Ban{}, url.Values{"limit": {fmt.Sprint(maxPage)}, "dry_run": {fmt.Sprint(dry)}}
 	for {
 		var page listAnswer
 		if err := client.Do(cmd.Context(), http.MethodGet, "/gatehouse/bans?"+query.Encode(), nil, &page); err != nil {
@@ -245,7 +247,7 @@ that is to be imported (list --json has them all, for programs).
 `,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			bans, err := fetch(cmd)
+			bans, err := fetch(cmd, false)
 			if err != nil {
 				return err
 			}

@@ -23,7 +23,7 @@ const (
 	stopTimeout = 10 * time.Second
 	// A broken feed is tried again after minRetry, doubling up to maxRetry.
 	minRetry = 100 * time.Millisecond
-	maxRetry = 10 * time.Second
+	maxRetry = 2 * time.Second
 )
 
 // errEnded stands in for the error of a store that stopped following without one.
@@ -38,6 +38,7 @@ type feed struct {
 
 	heard   bool      // the store has delivered something in this call of Follow; of the following goroutine
 	updated time.Time // when it last did; of the following goroutine
+	staged  *staged   // the list that is arriving; nil if none is; guarded by list.mu
 }
 
 func startFeed(l *list, s *source) *feed {
@@ -46,6 +47,7 @@ func startFeed(l *list, s *source) *feed {
 	var running sync.WaitGroup
 	running.Go(func() { f.follow(ctx) })
 	running.Go(func() { f.sweep(ctx) })
+	running.Go(func() { f.record(ctx) })
 	go func() {
 		running.Wait()
 		close(f.done)
@@ -75,9 +77,12 @@ func (f *feed) follow(ctx context.Context) {
 	}
 }
 
-// receive paces the store: changes that come while it waits arrive in one update, and are made in one copy.
+// receive paces the store: changes that come while it waits arrive in one update, and are made in one copy. The parts of a
+// list need no copy, and no wait.
 func (f *feed) receive(u Update) {
-	time.Sleep(batchInterval - time.Since(f.updated))
+	if !u.More {
+		time.Sleep(batchInterval - time.Since(f.updated))
+	}
 	f.list.update(f, u)
 	f.heard, f.updated = true, time.Now()
 }
@@ -90,7 +95,7 @@ func (f *feed) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			f.list.table.sweep()
+			f.list.sweep()
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -39,6 +40,9 @@ func newGate(ctx caddy.Context, module string) (*gate, error) {
 	watch, lease, err := clientaddr.Take(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("ip_ban: %w", err)
+	}
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		app.(*App).guards.add(server)
 	}
 	return &gate{
 		app:      app.(*App),

@@ -4,10 +4,16 @@
 // Package ipban bans clients by address: the directive and the matcher ip_ban, the app ip_bans with the list that both look
 // clients up in, and the admin routes and commands that change it.
 //
-//	ipban.go, matcher.go, gate.go  the way of a request      judge.go   what is decided
-//	app.go                         the list's configuration  change.go  how the list is changed
-//	list.go, feed.go               what outlives a config    table.go   the routing table
-//	store.go                       where the list is kept
+//	ipban.go, matcher.go, gate.go  the way of a request      judge.go    what is decided
+//	listener.go                    the way of a connection   guards.go   which servers refuse
+//	app.go                         the list's configuration  change.go   how the list is changed
+//	list.go, feed.go               what outlives a config    table.go    the routing table
+//	store.go                       where the list is kept    record.go   bans on their way there
+//
+// Clients that misbehave strike until a rule bans them:
+//
+//	striker.go, strikeon.go        who reports strikes       rule.go     what follows from them
+//	strikes.go, history.go         what is counted           dryrun.go   what would follow
 package ipban
 
 import (
@@ -43,7 +49,10 @@ type Handler struct {
 	DryRun bool `json:"dry_run,omitempty"`
 	// Close ends a refused client's HTTP/1 connection. Over HTTP/2 and 3 it does nothing. Default: false.
 	Close bool `json:"close,omitempty"`
+	// StrikeOn bans clients by the answers that they get. Default: none.
+	StrikeOn []StrikeOn `json:"strike_on,omitempty"`
 
+	strikes []striking
 	gate    *gate
 	refusal *refusal.Refusal
 }
@@ -65,8 +74,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("ip_ban: status: %w", err)
 	}
-	h.gate, err = newGate(ctx, "handler")
-	return err
+	if h.gate, err = newGate(ctx, "handler"); err != nil {
+		return err
+	}
+	return h.provisionStrikes(ctx)
 }
 
 // Cleanup implements caddy.CleanerUpper.
@@ -75,6 +86,9 @@ func (h *Handler) Cleanup() error { return h.gate.release() }
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if h.gate.decide(r, h.DryRun) != banned {
+		if len(h.strikes) > 0 {
+			return h.serveStriking(w, r, next)
+		}
 		return next.ServeHTTP(w, r)
 	}
 	if h.Close && r.ProtoMajor == 1 {

@@ -58,10 +58,16 @@ type list struct {
 	moved    chan struct{} // closed, and replaced, whenever one of the three above changes
 	swept    time.Time     // when a sweep for room last began
 	reserved int           // room that is kept for bans that are being recorded, in prefixes
+
+	pending  pending   // bans that this process made and the store has not recorded; guarded by mu
+	strikes  strikes   // what may become bans
+	history  history   // what makes bans longer
+	dry      dryList   // what would be banned
+	operator operators // who is never banned by a rule
 }
 
 func newList(store string) *list {
-	return &list{store: store, moved: make(chan struct{})}
+	return &list{store: store, moved: make(chan struct{}), pending: pending{wake: make(chan struct{}, 1)}}
 }
 
 // Destruct implements caddy.Destructor. No feed runs any more: every config that attached has detached.
@@ -122,11 +128,9 @@ func (l *list) update(f *feed, u Update) {
 	if l.feed != f {
 		return
 	}
-	var dropped int
-	if u.Reset {
-		dropped = l.table.replace(u.Changes, f.source.limit)
-	} else {
-		dropped = l.table.apply(u.Changes, f.source.limit)
+	dropped := l.merge(f, u)
+	if u.More {
+		return
 	}
 	if dropped > 0 {
 		overLimit().Add(float64(dropped))
@@ -137,10 +141,44 @@ func (l *list) update(f *feed, u Update) {
 	l.wake()
 }
 
+// merge takes an update into the table and the history, or into those that are to replace them. It returns how many bans it
+// had no room for. The caller holds mu.
+func (l *list) merge(f *feed, u Update) (dropped int) {
+	now, limit := time.Now(), f.source.limit
+	if u.Reset {
+		f.staged = new(staged)
+	}
+	next := f.staged
+	if next == nil {
+		l.history.note(u.Changes, now, limit)
+		return l.table.apply(u.Changes, limit)
+	}
+	next.dropped += next.table.extend(u.Changes, limit)
+	next.history.note(u.Changes, now, limit)
+	if u.More {
+		return 0
+	}
+	f.staged = nil
+	made := l.pending.all() // the store does not know of them yet, and will
+	next.dropped += next.table.extend(made, limit)
+	next.history.note(made, now, limit)
+	l.table.adopt(&next.table)
+	l.history.adopt(&next.history)
+	return next.dropped
+}
+
+// staged is a list that arrives in several updates.
+type staged struct {
+	table   table
+	history history
+	dropped int
+}
+
 // fail notes that a feed broke, unless it has been replaced.
 func (l *list) fail(f *feed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	f.staged = nil
 	if l.feed != f {
 		return
 	}
@@ -200,6 +238,16 @@ func (l *list) sweepForRoom() {
 	if !soon {
 		l.table.sweep()
 	}
+}
+
+// sweep drops what has expired of everything that is held.
+func (l *list) sweep() {
+	l.table.sweep()
+	l.dry.table.sweep()
+	now := time.Now()
+	l.strikes.sweep(now)
+	l.history.sweep(now)
+	l.dry.history.sweep(now)
 }
 
 // reserve keeps room for n further bans, if no more than limit are in force or being recorded then.

@@ -442,7 +442,9 @@ func TestBanAddress(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, now := store.put[0].Ban, time.Now().UTC().Truncate(time.Millisecond)
-			if want := (Ban{netip.MustParsePrefix(want), "guessing ", "logins", now, now.Add(time.Hour)}); got != want {
+			if want := (Ban{
+				Prefix: netip.MustParsePrefix(want), Reason: "guessing ", Source: "logins", Created: now, Expires: now.Add(time.Hour),
+			}); got != want {
 				t.Errorf("%s: got %+v, want %+v", addr, got, want)
 			}
 		}

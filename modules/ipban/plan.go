@@ -76,8 +76,8 @@ func checkReason(reason string) error {
 }
 
 // planRemoval turns prefixes into lifts. Each must be banned as it is written: to lift a ban that covers more than was
-// asked for would let others in too.
-func planRemoval(prefixes []string, t *table) ([]Change, error) {
+// asked for would let others in too. One whose ban is over may still be remembered; lifting it makes it forgotten.
+func planRemoval(prefixes []string, l *list) ([]Change, error) {
 	if len(prefixes) == 0 {
 		return nil, refuse(http.StatusBadRequest, "prefix: expected at least one address or CIDR, as in ?prefix=203.0.113.7")
 	}
@@ -87,8 +87,8 @@ func planRemoval(prefixes []string, t *table) ([]Change, error) {
 		if err != nil {
 			return nil, refuse(http.StatusBadRequest, "prefix: %w", err)
 		}
-		if _, ok := t.get(prefix); !ok {
-			return nil, notBanned(text, prefix, t)
+		if _, ok := l.table.get(prefix); !ok && l.history.of(prefix, time.Now()) == (past{}) {
+			return nil, notBanned(text, prefix, &l.table)
 		}
 		changes[i] = Change{Ban: Ban{Prefix: prefix}, Lift: true}
 	}

@@ -27,8 +27,8 @@ func TestPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []Ban{
-		{netip.MustParsePrefix("203.0.113.7/32"), "abuse", "manual", made, made.Add(24 * time.Hour)},
-		{netip.MustParsePrefix("2001:db8::/32"), "abuse", "manual", made, made.Add(24 * time.Hour)}, // as written, not its /64
+		{Prefix: netip.MustParsePrefix("203.0.113.7/32"), Reason: "abuse", Source: "manual", Created: made, Expires: made.Add(24 * time.Hour)},
+		{Prefix: netip.MustParsePrefix("2001:db8::/32"), Reason: "abuse", Source: "manual", Created: made, Expires: made.Add(24 * time.Hour)}, // as written, not its /64
 	} {
 		if changes[i].Ban != want || changes[i].Lift {
 			t.Errorf("got %+v, want %+v", changes[i], want)

@@ -28,7 +28,7 @@ type Store interface {
 
 	// Follow calls apply with the whole list, then with each later change, until ctx ends or the feed breaks; it then
 	// returns, promptly and for good: apply is never called after. The host calls again after a pause of 0.1 s to
-	// 10 s, and keeps the list it has until then.
+	// 2 s, and keeps the list it has until then.
 	//
 	// apply is called from one goroutine at a time. It may take 10 ms, or longer for a large list; a store that has
 	// further changes by then hands them over in one Update. It must not be called with a lock held that Put needs.
@@ -37,9 +37,12 @@ type Store interface {
 
 // Update is one step of a feed.
 type Update struct {
-	// Reset says that Changes are the whole list, none of them a lift. What is not in it is not banned any more.
+	// Reset says that with Changes the whole list begins, none of them a lift. What is not in it is not banned any more.
 	// The first update of each Follow has it set.
 	Reset bool
+	// More says that the list goes on in the next update, which has no Reset, as a store delivers a list that is too long
+	// to be held at once. The host keeps to the list that it has until the one without More; Position counts there only.
+	More bool
 	// Changes are in the order in which they were put: a later one replaces an earlier one for the same prefix.
 	// The slice belongs to the host from then on.
 	Changes []Change
@@ -65,6 +68,19 @@ type Ban struct {
 	Source string `json:"source,omitempty"`
 	// Created is when the ban was made, in UTC and whole milliseconds.
 	Created time.Time `json:"created"`
-	// Expires is when the ban ends, in UTC and whole milliseconds; zero is never. A store may forget it from then on.
+	// Expires is when the ban ends, in UTC and whole milliseconds; zero is never.
 	Expires time.Time `json:"expires,omitzero"`
+	// Level is which ban of a client in a row this is, where bans escalate; 0 where they do not.
+	Level int `json:"level,omitempty"`
+	// Remembered is until when the ban counts as an earlier one of the client's, in UTC and whole milliseconds; zero is no
+	// longer than it is in force.
+	Remembered time.Time `json:"remembered,omitzero"`
+}
+
+// Forgettable is from when on a store may forget the ban: it is over, and counts for nothing. Zero is never.
+func (b Ban) Forgettable() time.Time {
+	if b.Expires.IsZero() || b.Expires.After(b.Remembered) {
+		return b.Expires
+	}
+	return b.Remembered
 }

@@ -20,7 +20,7 @@ import (
 // expired entries once there are many: deleting one by one would cost a copy of a path through the table each.
 // The zero table is empty.
 type table struct {
-	current atomic.Pointer[routes]
+	current atomic.Pointer[view]
 
 	sweeping sync.Mutex // held through a sweep; taken before mu
 
@@ -33,6 +33,12 @@ type table struct {
 
 type routes = bart.Table[entry]
 
+// view is what readers see: the routes, and a filter that knows all of them, or none.
+type view struct {
+	routes *routes
+	filter *filter
+}
+
 // entry is what a prefix maps to; 24 bytes, as there may be a million.
 type entry struct {
 	created int64 // Unix time in nanoseconds
@@ -41,7 +47,10 @@ type entry struct {
 }
 
 // note is shared by the bans that were recorded together.
-type note struct{ reason, source string }
+type note struct {
+	reason, source string
+	level          int
+}
 
 // lifted is what replaces the entry of a lifted ban: one that expired long ago.
 func lifted() entry { return entry{expires: 1, note: &note{}} }
@@ -50,7 +59,8 @@ func (e entry) inForce() bool { return e.expires == 0 || e.expires > time.Now().
 
 func (e entry) ban(prefix netip.Prefix) Ban {
 	return Ban{
-		Prefix: prefix, Reason: e.note.reason, Source: e.note.source, Created: fromNano(e.created), Expires: fromNano(e.expires),
+		Prefix: prefix, Reason: e.note.reason, Source: e.note.source, Level: e.note.level,
+		Created: fromNano(e.created), Expires: fromNano(e.expires),
 	}
 }
 
@@ -77,16 +87,34 @@ func fromNano(n int64) time.Time {
 
 // load returns the current routes, which must not be changed.
 func (t *table) load() *routes {
-	if r := t.current.Load(); r != nil {
-		return r
+	if v := t.current.Load(); v != nil {
+		return v.routes
 	}
 	return new(routes)
 }
 
+// publish makes next what readers see. added are the routes that the ones before did not have. The caller holds mu.
+func (t *table) publish(next, added *routes) {
+	v := &view{routes: next}
+	if old := t.current.Load(); old != nil {
+		v.filter = old.filter
+	}
+	if v.filter == nil {
+		v.filter = newFilter(next)
+	} else {
+		v.filter.add(added) // before the routes are seen: from the filter alone an address may pass
+	}
+	t.current.Store(v)
+}
+
 // find returns the longest ban in force that covers addr. A longer one that has expired hides nothing.
 func (t *table) find(addr netip.Addr) (prefix netip.Prefix, e entry, ok bool) {
-	current := t.current.Load()
-	if current == nil || !current.Contains(addr) { // the way of nearly every request, so the quickest question comes first
+	v := t.current.Load()
+	if v == nil || v.filter != nil && !v.filter.mayHold(addr) { // the way of nearly every request: the quickest questions first
+		return netip.Prefix{}, entry{}, false
+	}
+	current := v.routes
+	if !current.Contains(addr) {
 		return netip.Prefix{}, entry{}, false
 	}
 	whole := netip.PrefixFrom(addr, addr.BitLen())
@@ -149,7 +177,7 @@ func (t *table) apply(changes []Change, limit int) (dropped int) {
 	if delta.Size() == 0 {
 		return dropped
 	}
-	t.current.Store(current.UnionPersist(delta))
+	t.publish(current.UnionPersist(delta), delta)
 	if t.missed != nil {
 		*t.missed = append(*t.missed, delta)
 	}
@@ -158,14 +186,30 @@ func (t *table) apply(changes []Change, limit int) (dropped int) {
 
 // replace makes the changes the whole list, as apply does with an empty table.
 func (t *table) replace(changes []Change, limit int) (dropped int) {
+	fresh := new(table)
+	dropped = fresh.extend(changes, limit)
+	t.adopt(fresh)
+	return dropped
+}
+
+// extend makes changes as apply does, in a table that nobody reads yet: it needs no copy.
+func (t *table) extend(changes []Change, limit int) (dropped int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fresh := new(routes)
-	t.live = 0
-	dropped = t.merge(new(routes), fresh, changes, limit)
-	t.current.Store(fresh)
-	t.resets++
+	all, delta := t.load(), new(routes)
+	dropped = t.merge(all, delta, changes, limit)
+	all.Union(delta)
+	t.publish(all, delta)
 	return dropped
+}
+
+// adopt makes the list that of fresh, which must not be used any more.
+func (t *table) adopt(fresh *table) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.current.Store(fresh.current.Load())
+	t.live = fresh.live
+	t.resets++
 }
 
 // merge inserts changes into delta, which is about to be laid over base. The caller holds mu.
@@ -201,7 +245,7 @@ func (t *table) merge(base, delta *routes, changes []Change, limit int) (dropped
 }
 
 func newEntry(b Ban, notes map[note]*note) entry {
-	text := note{b.Reason, b.Source}
+	text := note{b.Reason, b.Source, b.Level}
 	shared, ok := notes[text]
 	if !ok {
 		shared = &text
@@ -248,6 +292,11 @@ func (t *table) sweep() {
 		}
 	}
 
+	var quick *filter
+	if compact != nil {
+		quick = newFilter(compact)
+	}
+
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.missed = nil
@@ -260,6 +309,9 @@ func (t *table) sweep() {
 	}
 	for _, delta := range missed {
 		compact.Union(delta)
+		if quick != nil {
+			quick.add(delta)
+		}
 	}
-	t.current.Store(compact)
+	t.current.Store(&view{compact, quick})
 }

@@ -90,7 +90,11 @@ func (l *banList) restore(bans []ipban.Ban) (position uint64) {
 	return position
 }
 
-func expired(b ipban.Ban, now time.Time) bool { return !b.Expires.IsZero() && !b.Expires.After(now) }
+// expired reports whether a ban is over and counts for nothing.
+func expired(b ipban.Ban, now time.Time) bool {
+	end := b.Forgettable()
+	return !end.IsZero() && !end.After(now)
+}
 
 // keepSaved writes the snapshot some time after each change until ctx ends, and then once more.
 func (l *banList) keepSaved(ctx context.Context, logger *zap.Logger) {
@@ -143,7 +147,7 @@ func (l *banList) at() uint64 {
 	return l.position
 }
 
-// inForce returns the bans in force, and has the list forget the others.
+// inForce returns the bans that are in force or still count, and has the list forget the others.
 func (l *banList) inForce() ([]ipban.Ban, uint64) {
 	now := time.Now()
 	l.mu.Lock()

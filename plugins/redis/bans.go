@@ -6,7 +6,6 @@ package redis
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -25,7 +24,7 @@ import (
 const (
 	// banJournal is how many changes are kept for those who follow; who falls further behind reads the whole list.
 	banJournal = 100_000
-	// banGrace is how long an ended ban is kept, for proxies whose clock is behind.
+	// banGrace is how long a ban is kept that may be forgotten, for proxies whose clock is behind.
 	banGrace = time.Minute
 	// banForget bounds how many ended bans one put forgets, so that it stays short.
 	banForget = 100
@@ -113,11 +112,7 @@ func (s *BanStore) Put(ctx context.Context, changes []ipban.Change) (position ui
 func (s *BanStore) put(ctx context.Context, changes []ipban.Change) (uint64, error) {
 	args := []any{banJournal, banGrace.Milliseconds(), banForget}
 	for _, change := range changes {
-		record, err := json.Marshal(change)
-		if err != nil {
-			return 0, err
-		}
-		args = append(args, change.Prefix.String(), ends(change), record)
+		args = append(args, change.Prefix.String(), ends(change), writeBan(change))
 	}
 	cmd, err := s.client.Run(ctx, putBans, s.keys, args...)
 	if err != nil {
@@ -126,15 +121,16 @@ func (s *BanStore) put(ctx context.Context, changes []ipban.Change) (uint64, err
 	return cmd.Uint64()
 }
 
-// ends is when a change's ban ends, as the script reads it.
+// ends is from when on a change's ban may be forgotten, as the script reads it.
 func ends(change ipban.Change) int64 {
-	switch {
+	switch end := change.Forgettable(); {
 	case change.Lift:
 		return -1
-	case change.Expires.IsZero():
+	case end.IsZero():
 		return 0
+	default:
+		return end.UnixMilli()
 	}
-	return change.Expires.UnixMilli()
 }
 
 // Follow implements ipban.Store.
@@ -148,19 +144,18 @@ func (s *BanStore) Follow(ctx context.Context, apply func(ipban.Update)) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.list(ctx, universal)
-	if err != nil {
+	if err := s.list(ctx, universal, position, apply); err != nil {
 		return err
 	}
-	for update := (ipban.Update{Reset: true, Changes: list, Position: position}); ; {
-		if update.Reset || len(update.Changes) > 0 {
-			apply(update)
-		}
+	for update := (ipban.Update{Position: position}); ; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if update, err = s.next(ctx, universal, update.Position); err != nil {
 			return err
+		}
+		if len(update.Changes) > 0 {
+			apply(update)
 		}
 	}
 }
@@ -176,31 +171,72 @@ func (s *BanStore) last(ctx context.Context, universal goredis.UniversalClient) 
 	return banPosition(newest[0].ID)
 }
 
-// list reads the whole list.
-func (s *BanStore) list(ctx context.Context, universal goredis.UniversalClient) ([]ipban.Change, error) {
-	var list []ipban.Change
-	for cursor := uint64(0); ; {
-		page, next, err := s.page(ctx, universal, cursor)
-		if err != nil {
-			return nil, wrapBans("reading the list", err)
+// list hands the whole list over, page by page: of a list that is longer than the host wants, no more than three pages are
+// ever held here.
+func (s *BanStore) list(ctx context.Context, universal goredis.UniversalClient, position uint64, apply func(ipban.Update)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	pages := s.pages(ctx, universal)
+	defer func() {
+		cancel()
+		for range pages { // until the reader has ended
 		}
-		for i := 1; i < len(page); i += 2 { // field, value, field, value
-			change, err := readBan(page[i])
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, change)
+	}()
+	update := ipban.Update{Reset: true, Position: position}
+	for p := range pages {
+		changes, err := readBans(p.records)
+		if err = errors.Join(wrapBans("reading the list", p.err), err, ctx.Err()); err != nil {
+			return err
 		}
-		if cursor = next; cursor == 0 {
-			return list, nil
-		}
+		update.Changes, update.More = changes, p.more
+		apply(update)
+		update.Reset = false
 	}
+	return ctx.Err()
 }
 
-func (s *BanStore) page(ctx context.Context, universal goredis.UniversalClient, cursor uint64) ([]string, uint64, error) {
+// page is a part of the list: a prefix, its record, the next prefix, its record, and so on; more says that it is not the last.
+type page struct {
+	records []string
+	more    bool
+	err     error
+}
+
+// pages reads the list, a page ahead of who takes them, until it ends, or ctx does, or reading fails.
+func (s *BanStore) pages(ctx context.Context, universal goredis.UniversalClient) <-chan page {
+	pages := make(chan page, 1)
+	go func() {
+		defer close(pages)
+		p := page{more: true}
+		for cursor := uint64(0); p.more && p.err == nil; {
+			p.records, cursor, p.err = s.scan(ctx, universal, cursor)
+			p.more = cursor != 0
+			select {
+			case pages <- p:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return pages
+}
+
+func (s *BanStore) scan(ctx context.Context, universal goredis.UniversalClient, cursor uint64) ([]string, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.client.Timeout())
 	defer cancel()
 	return universal.HScan(ctx, s.keys[0], cursor, "", banPage).Result()
+}
+
+// readBans decodes a page.
+func readBans(records []string) ([]ipban.Change, error) {
+	changes := make([]ipban.Change, 0, len(records)/2)
+	for i := 1; i < len(records); i += 2 {
+		change, err := readBan(records[i])
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, change)
+	}
+	return changes, nil
 }
 
 // next waits a moment for changes after a position. An update without any has the same position.
@@ -253,14 +289,27 @@ func banPosition(id string) (uint64, error) {
 	return position, nil
 }
 
-// readBan decodes a record. What is not one of ours ends the feed: a list with holes must not pass for the list.
-func readBan(record string) (ipban.Change, error) {
-	var change ipban.Change
-	if err := json.Unmarshal([]byte(record), &change); err != nil {
-		return change, fmt.Errorf("decoding a ban that redis holds: %w", err)
+// liftMark begins the record of a lift, which is the prefix.
+const liftMark = "-"
+
+// writeBan makes a change a record: a line of text.
+func writeBan(change ipban.Change) []byte {
+	if change.Lift {
+		return change.Prefix.AppendTo([]byte(liftMark))
 	}
-	if p := change.Prefix; !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
-		return change, fmt.Errorf("redis holds a ban of %q, which is no prefix in canonical form", p)
+	return change.AppendLine(nil)
+}
+
+// readBan decodes a record. What is not one of ours ends the feed: a list with holes must not pass for the list.
+func readBan(record string) (change ipban.Change, err error) {
+	var prefix string
+	if prefix, change.Lift = strings.CutPrefix(record, liftMark); change.Lift {
+		change.Prefix, err = ipban.ParsePrefix(prefix)
+	} else {
+		change.Ban, err = ipban.ParseLine(record)
+	}
+	if err != nil {
+		return change, fmt.Errorf("redis holds a ban that is none of ours: %w", err)
 	}
 	return change, nil
 }

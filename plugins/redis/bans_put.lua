@@ -5,11 +5,11 @@
 --
 -- KEYS[1]  hash: prefix -> record of its ban
 -- KEYS[2]  stream: every change, numbered without a gap by its ID's first part
--- KEYS[3]  sorted set: prefix -> when its ban ends, in Unix milliseconds; bans without end are not in it
+-- KEYS[3]  sorted set: prefix -> when its ban may be forgotten, in Unix milliseconds; bans without end are not in it
 -- ARGV[1]  how many changes the stream keeps at least
--- ARGV[2]  how long after its end a ban is kept, in milliseconds: proxies' clocks may be behind
--- ARGV[3]  how many ended bans to forget at most
--- then for each change: prefix, when it ends (0 is never, -1 lifts the ban), record
+-- ARGV[2]  how long after that a ban is kept, in milliseconds: proxies' clocks may be behind
+-- ARGV[3]  how many bans to forget at most
+-- then for each change: prefix, when it may be forgotten (0 is never, -1 lifts the ban), record
 
 local time = redis.call('TIME')
 local ended = time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[2]

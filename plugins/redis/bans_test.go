@@ -172,7 +172,7 @@ func TestEndedBansAreForgotten(t *testing.T) {
 func TestForeignRecordsEndTheFeed(t *testing.T) {
 	server := gatehousetest.StartRedis(t)
 	s := banStore(t, at(server.Address))
-	for _, record := range []string{`nonsense`, `{}`, `{"prefix":"203.0.113.7/24"}`, `{"prefix":"::ffff:203.0.113.7/128"}`} {
+	for _, record := range []string{"nonsense", "-", `{"prefix":"203.0.113.7/32"}`, "203.0.113.7/24\t1\t0\t\t", "-203.0.113.7/24"} {
 		ask(t, s.client, "HSET", s.keys[0], "x", record)
 		err := s.Follow(t.Context(), func(ipban.Update) { t.Error("an update came") })
 		if err == nil {
@@ -182,11 +182,18 @@ func TestForeignRecordsEndTheFeed(t *testing.T) {
 }
 
 func FuzzReadBan(f *testing.F) {
-	f.Add(`{"prefix":"203.0.113.7/32","created":"2026-01-02T03:04:05Z","expires":"2026-01-02T03:04:05Z","lift":true}`)
-	f.Add(`{"prefix":""}`)
+	f.Add("203.0.113.7/32\t1\t0\tlogins\tguessing\t3\t99")
+	f.Add("-203.0.113.7/32")
 	f.Fuzz(func(t *testing.T, record string) {
-		if change, err := readBan(record); err == nil && (!change.Prefix.IsValid() || change.Prefix != change.Prefix.Masked()) {
-			t.Fatalf("%q gave %v", record, change.Prefix)
+		change, err := readBan(record)
+		if err != nil {
+			return
+		}
+		if p := change.Prefix; !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() {
+			t.Fatalf("%q gave %v", record, p)
+		}
+		if again, err := readBan(string(writeBan(change))); err != nil || again != change {
+			t.Fatalf("%q is %+v, and written and read again %+v, %v", record, change, again, err)
 		}
 	})
 }
@@ -221,4 +228,74 @@ func TestBansThroughTheProxyWithoutRedis(t *testing.T) {
 	}
 	server.Start() // empty, as it was started without persistence: the list follows it
 	eventually(t, "the empty list arrives", func() bool { return banned() == http.StatusOK })
+}
+
+// A list is handed over in parts, so that one that is longer than the host wants is never held here whole.
+func TestBanListComesInParts(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	s := banStore(t, at(server.Address))
+	const n = 5 * banPage
+	changes := make([]ipban.Change, n)
+	for i := range changes {
+		changes[i] = ban(fmt.Sprintf("10.%d.%d.%d/32", i>>16, i>>8&255, i&255), time.Time{})
+	}
+	last := put(t, s, changes...)
+	updates, _ := startFollow(t, s)
+	for parts, seen := 1, 0; ; parts++ {
+		got := receive(t, updates)
+		seen += len(got.Changes)
+		if got.Reset != (parts == 1) || len(got.Changes) > 2*banPage {
+			t.Fatalf("part %d: reset %v, %d bans", parts, got.Reset, len(got.Changes))
+		}
+		if got.More {
+			continue
+		}
+		if parts < 3 || seen < n || got.Position != last {
+			t.Errorf("%d bans in %d parts, up to %d", seen, parts, got.Position)
+		}
+		return
+	}
+}
+
+// What is over and still counts is kept until it does not.
+func TestRememberedBansAreKept(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	s := banStore(t, at(server.Address))
+	over := func(prefix string, remembered time.Time) ipban.Change {
+		c := ban(prefix, time.Now().Add(-2*banGrace))
+		c.Level, c.Remembered = 2, remembered
+		return c
+	}
+	put(t, s, over("203.0.113.1/32", time.Now().Add(-2*banGrace)), over("203.0.113.2/32", time.Now().Add(time.Hour)))
+	put(t, s, ban("203.0.113.3/32", time.Time{}))
+	updates, _ := startFollow(t, s)
+	got := receive(t, updates)
+	if len(got.Changes) != 2 || !slices.ContainsFunc(got.Changes, func(c ipban.Change) bool { return c.Level == 2 }) {
+		t.Errorf("the list is %+v", got.Changes)
+	}
+}
+
+// BenchmarkBanList reads a list of 100,000 bans into a table, as a proxy does that starts.
+func BenchmarkBanList(b *testing.B) {
+	server := gatehousetest.StartRedis(b)
+	s := banStore(b, at(server.Address))
+	const n = 100_000
+	changes := make([]ipban.Change, n)
+	for i := range changes {
+		changes[i] = ban(fmt.Sprintf("10.%d.%d.%d/32", i>>16, i>>8&255, i&255), time.Now().Add(time.Hour))
+		changes[i].Reason, changes[i].Source = "3 strikes in 10m0s", "logins"
+	}
+	put(b, s, changes...)
+	for b.Loop() {
+		ctx, cancel := context.WithCancel(b.Context())
+		seen := 0
+		_ = s.Follow(ctx, func(u ipban.Update) {
+			if seen += len(u.Changes); !u.More {
+				cancel()
+			}
+		})
+		if seen < n {
+			b.Fatalf("%d bans came", seen)
+		}
+	}
 }

@@ -53,6 +53,7 @@ type follower struct {
 	updates  int
 	position uint64
 	bans     map[netip.Prefix]ipban.Ban
+	arriving map[netip.Prefix]ipban.Ban // the list of which more is to come; nil if none is
 	changed  chan struct{}
 }
 
@@ -95,27 +96,45 @@ func (f *follower) apply(u ipban.Update) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.applying = false
-	if u.Reset {
-		f.bans = map[netip.Prefix]ipban.Ban{}
-	} else if f.updates == 0 {
-		f.t.Error("the first update is not the whole list")
+	switch {
+	case u.Reset:
+		f.arriving = map[netip.Prefix]ipban.Ban{}
+	case f.updates == 0 && f.arriving == nil:
+		f.t.Error("the first update does not begin the whole list")
+	case u.More && f.arriving == nil:
+		f.t.Error("an update that is no part of a list says that more of it comes")
+	}
+	f.take(u)
+	if u.More {
+		return
 	}
 	if u.Position < f.position {
 		f.t.Errorf("the position fell from %d to %d", f.position, u.Position)
 	}
 	f.updates, f.position = f.updates+1, u.Position
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// take makes an update's changes, in the list that is arriving if one is. The caller holds mu.
+func (f *follower) take(u ipban.Update) {
+	list := f.arriving
+	if list == nil {
+		list = f.bans
+	}
 	for _, c := range u.Changes {
 		switch {
 		case !c.Lift:
-			f.bans[c.Prefix] = c.Ban
-		case u.Reset:
+			list[c.Prefix] = c.Ban
+		case f.arriving != nil:
 			f.t.Errorf("the whole list holds the lift of %s", c.Prefix)
 		default:
-			delete(f.bans, c.Prefix)
+			delete(list, c.Prefix)
 		}
 	}
-	close(f.changed)
-	f.changed = make(chan struct{})
+	if f.arriving != nil && !u.More {
+		f.bans, f.arriving = f.arriving, nil
+	}
 }
 
 // at waits until the feed has come to a position, and to its first update in any case, and returns the list.
@@ -199,6 +218,11 @@ func everyField(t *testing.T, store ipban.Store) {
 		{Ban: ipban.Ban{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Created: created}},
 		{Ban: ipban.Ban{Prefix: netip.MustParsePrefix("::/0"), Reason: "all", Source: "policy", Created: created}},
 		{Ban: ipban.Ban{Prefix: netip.MustParsePrefix("2001:db8::1/128"), Source: "manual", Created: created}},
+		// one that is over, and makes the next one longer
+		{Ban: ipban.Ban{
+			Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Source: "logins", Created: created, Expires: created.Add(time.Hour),
+			Level: 3, Remembered: time.Now().UTC().Add(time.Hour).Truncate(time.Millisecond),
+		}},
 	}
 	live := follow(t, store)
 	live.at(0)
