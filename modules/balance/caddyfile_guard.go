@@ -26,6 +26,7 @@ import (
 // The last five are those of least_response_time. The option weight may be repeated. Without a policy, it is least_conn.
 func (p *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the policy's name
+	source := place(d)
 	if err := directive.End(d); err != nil {
 		return err
 	}
@@ -34,7 +35,11 @@ func (p *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"weight": func() error { return parseWeightOption(d, &p.Weights) },
 	}
 	maps.Copy(options, p.Outliers.options(d))
-	return directive.Block(d, options, "weight")
+	err := directive.Block(d, options, "weight")
+	if len(p.Weights) > 0 {
+		p.Source = source
+	}
+	return err
 }
 
 // Interface guard

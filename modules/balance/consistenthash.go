@@ -63,6 +63,10 @@ type ConsistentHash struct {
 	// its upstreams are dynamic. An operator's weight (POST /gatehouse/upstreams/weight) takes precedence.
 	Weights map[string]float64 `json:"weights,omitempty"`
 
+	// Source is where a Caddyfile has the policy, file and line, for errors about weights: these are found only when
+	// the upstreams are known. Default: none.
+	Source string `json:"source,omitempty"`
+
 	// BalanceFactor bounds the load: an upstream is passed over while it would hold more than this many times its fair
 	// part of the requests in flight, by weight, the new one included. From 1 to 1000; 1.25 spreads evenly at the cost of
 	// cache hits. Default, also for zero: 2, and then only an upstream that holds 16 requests or more is passed over, so
@@ -127,7 +131,7 @@ func (p *ConsistentHash) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if p.proxy, err = attach(ctx, consistentHash, p.Weights); err != nil {
-		return err
+		return located(err, p.Source)
 	}
 	if err = p.proxy.checkHealth(ctx, p.Health); err != nil {
 		return err
