@@ -4,7 +4,9 @@
 package balance
 
 import (
+	"encoding/json"
 	"maps"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -31,7 +33,7 @@ func (p *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return err
 	}
 	options := directive.Options{
-		"policy": func() error { return directive.Guest(d, policyNamespace, "policy", &p.InnerRaw) },
+		"policy": func() error { return p.parsePolicy(d) },
 		"weight": func() error { return parseWeightOption(d, &p.Weights) },
 	}
 	maps.Copy(options, p.Outliers.options(d))
@@ -40,6 +42,22 @@ func (p *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		p.Source = source
 	}
 	return err
+}
+
+// parsePolicy parses the guarded policy. Those that eject upstreams themselves are turned away here, where the line is known,
+// and in Provision.
+func (p *Guard) parsePolicy(d *caddyfile.Dispenser) error {
+	if err := directive.Guest(d, policyNamespace, "policy", &p.InnerRaw); err != nil {
+		return err
+	}
+	var inner link
+	if err := json.Unmarshal(p.InnerRaw, &inner); err != nil {
+		return d.Errf("policy: %v", err)
+	}
+	if slices.Contains([]string{leastResponseTime, leastBandwidth, guard}, inner.Policy) {
+		return d.Errf("policy: %s ejects upstreams itself, and takes no guard", inner.Policy)
+	}
+	return nil
 }
 
 // Interface guard
