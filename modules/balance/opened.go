@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// watchAfter is how long a response body may be open before its request's end is watched.
+// watchAfter is how long a response body may be open before its request's end is watched; at the latest after twice as long.
 const watchAfter = time.Second
 
 // openBodies are the attempts at one upstream whose response body is open, in the order of their answers, save those that
@@ -66,7 +66,7 @@ func (o *openBodies) settle() {
 		a.unwatch = context.AfterFunc(a.ctx, a.finish)
 	}
 	if o.timed = o.first != nil; o.timed {
-		time.AfterFunc(o.first.outcome.at.Sub(until), o.settle)
+		time.AfterFunc(watchAfter, o.settle)
 	}
 }
 
