@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -219,11 +220,24 @@ func (h *HotKeys) sketch() (*hotKeys, error) {
 // Cleanup gives back what Provision took.
 func (p *ConsistentHash) Cleanup() error { return p.proxy.release() }
 
-// Select implements reverseproxy.Selector. It returns nil if no upstream is available.
+// Select implements reverseproxy.Selector. Where every upstream that is left is unhealthy in Caddy's eyes, these serve better
+// than none. It returns nil if no upstream is available all the same.
 func (p *ConsistentHash) Select(pool reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
 	if len(pool) == 0 {
 		return nil
 	}
+	chosen := p.choose(pool, r, w)
+	if chosen == nil && p.proxy.handler.CB == nil { // a circuit breaker speaks for the whole handler
+		seen := likeness(pool)
+		if i := slices.Index(seen, p.choose(seen, r, w)); i >= 0 {
+			chosen = pool[i]
+		}
+	}
+	return chosen
+}
+
+// choose returns the upstream for the request, nil if no upstream is available.
+func (p *ConsistentHash) choose(pool reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
 	s := p.resolver.resolve(pool)
 	failed := p.proxy.retries.failed(r)
 	key, ok := p.key(r)

@@ -53,7 +53,7 @@ func TestMaintenanceHidesNoPanic(t *testing.T) {
 // Caddy's passive checks take both of two upstreams out that fail a tenth of their requests each. That is no reason to
 // refuse, though no guard stands around the policy.
 func TestPassiveChecksRefuseNothing(t *testing.T) {
-	for _, policy := range []string{"least_response_time", "least_bandwidth"} {
+	for _, policy := range []string{"least_response_time", "least_bandwidth", "consistent_hash query k", "consistent_hash header X-None"} {
 		t.Run(policy, func(t *testing.T) {
 			var served [2]atomic.Int64
 			s := gatehousetest.Start(t, site(failing(t, .1, &served[0])+" "+failing(t, .1, &served[1]),
