@@ -92,6 +92,19 @@ func TestDocsLinks(t *testing.T) {
 	}
 }
 
+// TestDocsKeepalived compares the file in caddyfiles/ with what the page shows of it.
+func TestDocsKeepalived(t *testing.T) {
+	file, err := os.ReadFile(filepath.Join(root, "caddyfiles", "keepalived.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, config, _ := strings.Cut(string(file), "global_defs")
+	page := strings.ReplaceAll(pages(t)[filepath.Join("docs", "ready.md")], "\n    ", "\n")
+	if config == "" || !strings.Contains(page, "global_defs"+config) {
+		t.Error("docs/ready.md shows another keepalived.conf than caddyfiles/ has")
+	}
+}
+
 // foreign are words that say where or how the project is developed, which is nobody's business here.
 var foreign = regexp.MustCompile(`(?i)/work/|/root/|proxy\.golang\.org|registry\.npmjs|deb\.debian\.org|/tmp/[a-z]+\.md`)
 

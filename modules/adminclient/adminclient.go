@@ -33,10 +33,26 @@ const maxAnswer = 1 << 30
 // AddFlags adds the flags that find the admin endpoint to a command and its sub-commands: --address and, to take it from a
 // config file, --config and --adapter. They are the ones of Caddy's own commands.
 func AddFlags(cmd *cobra.Command) {
+	if !cmd.Runnable() {
+		cmd.Args, cmd.RunE = cobra.ArbitraryArgs, unknown
+	}
 	f := cmd.PersistentFlags()
 	f.String("address", "", "Address of the running proxy's admin endpoint (default "+caddy.DefaultAdminListen+")")
 	f.StringP("config", "c", "", "Configuration file to read that address from")
 	f.StringP("adapter", "a", "", "Name of the config adapter for that file")
+}
+
+// unknown is what a command does that is called without one of its sub-commands. Left to itself, cobra would print the help
+// and report success, also where a script has misspelled one.
+func unknown(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	var names []string
+	for _, sub := range cmd.Commands() {
+		names = append(names, sub.Name())
+	}
+	return fmt.Errorf("unknown command %q; expected one of: %s", args[0], strings.Join(names, ", "))
 }
 
 // AddJSONFlag adds --json to a command whose answer is printed by Print.

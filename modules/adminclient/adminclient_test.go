@@ -142,3 +142,24 @@ func TestCellsStayInTheirPlace(t *testing.T) {
 		t.Fatalf("got %q, %v", out, err)
 	}
 }
+
+func TestUnknownSubcommand(t *testing.T) {
+	for args, want := range map[string]string{
+		"list":        "",
+		"":            "", // the help
+		"lst":         `unknown command "lst"; expected one of: add, `,
+		"lst --help":  "",
+		"dd 10.0.0.1": `unknown command "dd"`,
+	} {
+		cmd := &cobra.Command{Use: "test", SilenceUsage: true, SilenceErrors: true}
+		adminclient.AddFlags(cmd)
+		for _, name := range []string{"list", "add"} {
+			cmd.AddCommand(&cobra.Command{Use: name, RunE: func(*cobra.Command, []string) error { return nil }})
+		}
+		cmd.SetOut(io.Discard)
+		cmd.SetArgs(strings.Fields(args))
+		if err := cmd.Execute(); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", args, err, want)
+		}
+	}
+}

@@ -30,6 +30,9 @@ const (
 // maxCommand bounds the body of a command to the admin endpoint, in bytes.
 const maxCommand = 64 << 10
 
+// maxListed bounds how many upstreams an error lists; a dynamic source may have brought thousands.
+const maxListed = 100
+
 // adminAPI shows the upstreams that this process knows, and changes what an operator may change without a reload:
 //
 //	GET  /gatehouse/upstreams          every upstream's Status
@@ -166,7 +169,11 @@ func unknownUpstream(address string, known []string) error {
 	if len(known) == 0 {
 		return fmt.Errorf("no upstream %q; none is known, as no policy of Gatehouse runs", address)
 	}
-	return fmt.Errorf("no upstream %q; known are: %s", address, strings.Join(known, ", "))
+	more := ""
+	if n := len(known) - maxListed; n > 0 {
+		known, more = known[:maxListed], fmt.Sprintf(", and %d more", n)
+	}
+	return fmt.Errorf("no upstream %q; known are: %s%s", address, strings.Join(known, ", "), more)
 }
 
 func methodNotAllowed(w http.ResponseWriter, allowed string) error {
@@ -191,7 +198,6 @@ func (r *registry) statuses() []Status {
 }
 
 func (r *registry) status(u *upstream) Status {
-	u.open.settleAll()
 	var sum totals
 	sum.add(&u.tally, 0)
 	s := Status{

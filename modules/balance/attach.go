@@ -66,6 +66,14 @@ func attach(ctx caddy.Context, policy string, weights map[string]float64) (proxy
 	return p, nil
 }
 
+// located adds to an error where the Caddyfile has the policy, if that is known.
+func located(err error, source string) error {
+	if err == nil || source == "" {
+		return err
+	}
+	return fmt.Errorf("%w, at %s", err, source)
+}
+
 // release gives the claims back. The transport stays wrapped: it goes with its handler.
 func (p *proxy) release() error {
 	errs := []error{p.health.close()}

@@ -33,7 +33,7 @@ type attempt struct {
 	broken atomic.Bool // reading the body failed
 	over   atomic.Bool
 
-	uploadBroke atomic.Bool // reading the client's body failed
+	faulty atomic.Bool // the request itself is: its body broke off, or its header cannot be sent
 }
 
 func (a *attempt) start() {
@@ -42,9 +42,9 @@ func (a *attempt) start() {
 	a.observer.estimation.begin(a)
 }
 
-// canceled reports whether it was the client that ended the attempt.
+// canceled reports whether it was the client that ended the attempt, or its request that no upstream could have answered.
 func (a *attempt) canceled() bool {
-	return errors.Is(a.ctx.Err(), context.Canceled) || a.uploadBroke.Load()
+	return errors.Is(a.ctx.Err(), context.Canceled) || a.faulty.Load()
 }
 
 // brokeOff reports whether the response body ended before its end.

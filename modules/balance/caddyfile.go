@@ -31,17 +31,25 @@ import (
 // The option weight may be repeated. Without a key, it is client_ip. For health, see parseHealth.
 func (p *ConsistentHash) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the policy's name
+	source := place(d)
 	if err := p.parseKey(d); err != nil {
 		return err
 	}
-	return directive.Block(d, directive.Options{
+	err := directive.Block(d, directive.Options{
 		"fallback":       func() error { return directive.Guest(d, policyNamespace, "policy", &p.FallbackRaw) },
 		"weight":         func() error { return parseWeightOption(d, &p.Weights) },
 		"balance_factor": func() error { return p.parseFactor(d) },
 		"hot_keys":       func() error { return p.parseHotKeys(d) },
 		"health":         func() error { return parseHealth(d, &p.Health) },
 	}, "weight")
+	if len(p.Weights) > 0 {
+		p.Source = source
+	}
+	return err
 }
+
+// place is where the dispenser stands, as errors have it.
+func place(d *caddyfile.Dispenser) string { return fmt.Sprintf("%s:%d", d.File(), d.Line()) }
 
 func (p *ConsistentHash) parseKey(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {

@@ -4,7 +4,9 @@
 package balance
 
 import (
+	"encoding/json"
 	"maps"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -26,15 +28,36 @@ import (
 // The last five are those of least_response_time. The option weight may be repeated. Without a policy, it is least_conn.
 func (p *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the policy's name
+	source := place(d)
 	if err := directive.End(d); err != nil {
 		return err
 	}
 	options := directive.Options{
-		"policy": func() error { return directive.Guest(d, policyNamespace, "policy", &p.InnerRaw) },
+		"policy": func() error { return p.parsePolicy(d) },
 		"weight": func() error { return parseWeightOption(d, &p.Weights) },
 	}
 	maps.Copy(options, p.Outliers.options(d))
-	return directive.Block(d, options, "weight")
+	err := directive.Block(d, options, "weight")
+	if len(p.Weights) > 0 {
+		p.Source = source
+	}
+	return err
+}
+
+// parsePolicy parses the guarded policy. Those that eject upstreams themselves are turned away here, where the line is known,
+// and in Provision.
+func (p *Guard) parsePolicy(d *caddyfile.Dispenser) error {
+	if err := directive.Guest(d, policyNamespace, "policy", &p.InnerRaw); err != nil {
+		return err
+	}
+	var inner link
+	if err := json.Unmarshal(p.InnerRaw, &inner); err != nil {
+		return d.Errf("policy: %v", err)
+	}
+	if slices.Contains([]string{leastResponseTime, leastBandwidth, guard}, inner.Policy) {
+		return d.Errf("policy: %s ejects upstreams itself, and takes no guard", inner.Policy)
+	}
+	return nil
 }
 
 // Interface guard

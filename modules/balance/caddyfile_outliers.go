@@ -47,6 +47,7 @@ import (
 // The options weight and zone may be repeated; the nearest zone comes first. For health, see parseHealth.
 func (p *LeastResponseTime) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the policy's name
+	source := place(d)
 	if err := directive.End(d); err != nil {
 		return err
 	}
@@ -59,7 +60,11 @@ func (p *LeastResponseTime) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"zone":    func() error { return parseZone(d, &p.Zones) },
 	}
 	maps.Copy(options, p.Outliers.options(d))
-	return directive.Block(d, options, "weight", "zone")
+	err := directive.Block(d, options, "weight", "zone")
+	if len(p.Weights)+len(p.Zones) > 0 {
+		p.Source = source
+	}
+	return err
 }
 
 // UnmarshalCaddyfile sets up the policy from Caddyfile tokens. Syntax:
@@ -77,6 +82,7 @@ func (p *LeastResponseTime) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // The last five are those of least_response_time. The option weight may be repeated.
 func (p *LeastBandwidth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the policy's name
+	source := place(d)
 	if err := directive.End(d); err != nil {
 		return err
 	}
@@ -85,7 +91,11 @@ func (p *LeastBandwidth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"weight": func() error { return parseWeightOption(d, &p.Weights) },
 	}
 	maps.Copy(options, p.Outliers.options(d))
-	return directive.Block(d, options, "weight")
+	err := directive.Block(d, options, "weight")
+	if len(p.Weights) > 0 {
+		p.Source = source
+	}
+	return err
 }
 
 // parseZone parses the upstreams of one zone. Whether there are such upstreams is known in Provision only.

@@ -59,8 +59,14 @@ func runList(cmd *cobra.Command, _ []string) error {
 	if err := client.Do(cmd.Context(), http.MethodGet, upstreamsPath, nil, &all); err != nil {
 		return err
 	}
+	if len(all) == 0 {
+		cmd.PrintErrln("No upstream is known: the running config has no lb_policy of " + commaPolicies + ".")
+	}
 	return adminclient.Print(cmd, all, statusTable(all...))
 }
+
+// commaPolicies are the policies that know upstreams.
+const commaPolicies = consistentHash + ", " + leastResponseTime + ", " + leastBandwidth + " or " + guard
 
 func runWeight(cmd *cobra.Command, args []string) error {
 	c := Command{Upstream: args[0], Reset: args[1] == "reset"}

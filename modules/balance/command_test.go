@@ -5,6 +5,7 @@ package balance
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -52,6 +53,8 @@ func TestCommands(t *testing.T) {
 		{args: "weight " + address + " 0", err: `expected a number from 0.001 to 1000, found "0" (or reset)`},
 		{args: "weight " + address, err: "accepts 2 arg(s)"},
 		{args: "list x", err: "unknown command"},
+		{args: "dran " + address, err: `unknown command "dran"; expected one of: `},
+		{args: "", want: []string{"Available Commands"}},
 	} {
 		out, err := run(t, s, strings.Fields(c.args)...)
 		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
@@ -62,5 +65,20 @@ func TestCommands(t *testing.T) {
 				t.Errorf("%s printed\n%s\nwhich lacks %q", c.args, out, want)
 			}
 		}
+	}
+}
+
+// An empty table would leave a new user at a loss.
+func TestListOfNothing(t *testing.T) {
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "[]") }))
+	t.Cleanup(endpoint.Close)
+	cmd := &cobra.Command{Use: "upstreams"}
+	addSubcommands(cmd)
+	var out, hint bytes.Buffer
+	cmd.SetOut(&out)
+	cmd.SetErr(&hint)
+	cmd.SetArgs([]string{"list", "--address", endpoint.Listener.Addr().String()})
+	if err := cmd.Execute(); err != nil || !strings.Contains(hint.String(), "no lb_policy of consistent_hash, ") || strings.Contains(out.String(), "lb_policy") {
+		t.Errorf("%v; printed %q, and %q as a hint", err, out.String(), hint.String())
 	}
 }

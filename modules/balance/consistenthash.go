@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -62,6 +63,10 @@ type ConsistentHash struct {
 	// upstreams. Default: 1 for each upstream that is not named. A name that the handler does not have is an error, unless
 	// its upstreams are dynamic. An operator's weight (POST /gatehouse/upstreams/weight) takes precedence.
 	Weights map[string]float64 `json:"weights,omitempty"`
+
+	// Source is where a Caddyfile has the policy, file and line, for errors about weights: these are found only when
+	// the upstreams are known. Default: none.
+	Source string `json:"source,omitempty"`
 
 	// BalanceFactor bounds the load: an upstream is passed over while it would hold more than this many times its fair
 	// part of the requests in flight, by weight, the new one included. From 1 to 1000; 1.25 spreads evenly at the cost of
@@ -127,7 +132,7 @@ func (p *ConsistentHash) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if p.proxy, err = attach(ctx, consistentHash, p.Weights); err != nil {
-		return err
+		return located(err, p.Source)
 	}
 	if err = p.proxy.checkHealth(ctx, p.Health); err != nil {
 		return err
@@ -215,11 +220,24 @@ func (h *HotKeys) sketch() (*hotKeys, error) {
 // Cleanup gives back what Provision took.
 func (p *ConsistentHash) Cleanup() error { return p.proxy.release() }
 
-// Select implements reverseproxy.Selector. It returns nil if no upstream is available.
+// Select implements reverseproxy.Selector. Where every upstream that is left is unhealthy in Caddy's eyes, these serve better
+// than none. It returns nil if no upstream is available all the same.
 func (p *ConsistentHash) Select(pool reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
 	if len(pool) == 0 {
 		return nil
 	}
+	chosen := p.choose(pool, r, w)
+	if chosen == nil && p.proxy.handler.CB == nil { // a circuit breaker speaks for the whole handler
+		seen := likeness(pool)
+		if i := slices.Index(seen, p.choose(seen, r, w)); i >= 0 {
+			chosen = pool[i]
+		}
+	}
+	return chosen
+}
+
+// choose returns the upstream for the request, nil if no upstream is available.
+func (p *ConsistentHash) choose(pool reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
 	s := p.resolver.resolve(pool)
 	failed := p.proxy.retries.failed(r)
 	key, ok := p.key(r)

@@ -27,7 +27,10 @@ type estimates struct {
 	chooser  *estimator.Chooser
 	resolver resolver[*field]
 	copier   *copier // nil if requests are not copied
+	panic    float64 // the least part of the pool that Caddy must find healthy for that to count
 }
+
+const defaultPanic = 0.5 // the estimator's
 
 // estimating is how a policy estimates.
 type estimating struct {
@@ -67,6 +70,8 @@ func (e *estimates) attach(ctx caddy.Context, how estimating) (err error) {
 	if err := e.proxy.checkHealth(ctx, how.outliers.Health); err != nil {
 		return err
 	}
+	e.panic = how.params.Panic
+	def(&e.panic, defaultPanic)
 	e.chooser = estimator.NewChooser(how.params, how.method, nil)
 	e.resolver = resolver[*field]{
 		registry: registered,

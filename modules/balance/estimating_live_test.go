@@ -262,7 +262,7 @@ func TestStreamsAreNoLoad(t *testing.T) {
 
 func TestEstimatingWithinMaxRequestsAndDrain(t *testing.T) {
 	backends := startBackends(t, 3)
-	s := gatehousetest.Start(t, site(addresses(backends), preferred(backends[0].address, "")+"unhealthy_request_count 1"))
+	s := gatehousetest.Start(t, site(addresses(backends), preferred(backends[0].address, "explore off")+"unhealthy_request_count 1"))
 	done := make(chan gatehousetest.Response, 1)
 	go func() {
 		answer, _ := s.Try(http.MethodGet, s.URL(":8080")+"/stream", "")
@@ -329,7 +329,7 @@ func TestBrokenUploads(t *testing.T) {
 	}))
 	t.Cleanup(upstream.Close)
 	address := upstream.Listener.Addr().String()
-	s := gatehousetest.Start(t, site(address+" "+startBackends(t, 1)[0].address, preferred(address, "")))
+	s := gatehousetest.Start(t, site(address+" "+startBackends(t, 1)[0].address, preferred(address, "explore off")))
 	for range 10 {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL(":8080"), "http://"))
 		if err != nil {
@@ -345,6 +345,29 @@ func TestBrokenUploads(t *testing.T) {
 	eventually(t, "ten cancellations", func() bool { return status(t, s, address).Estimates[0].Canceled == 10 })
 	if u := status(t, s, address); u.Failures != 0 || u.Estimates[0].Failed != 0 {
 		t.Errorf("status %+v", u)
+	}
+}
+
+// Nor may one whose request becomes, by the config, one that cannot be sent.
+func TestUnsendableHeaders(t *testing.T) {
+	backends := startBackends(t, 2)
+	for _, policy := range []string{"least_response_time", "guard"} {
+		t.Run(policy, func(t *testing.T) {
+			s := gatehousetest.Start(t, site(addresses(backends), "lb_policy "+policy+"\nheader_up X-Tenant {query.tenant}"))
+			for range 20 {
+				if answer := s.Get("/?tenant=blue%0d%0aX-Admin:%20yes"); answer.StatusCode != http.StatusBadGateway {
+					t.Fatalf("got %d", answer.StatusCode)
+				}
+			}
+			for _, b := range backends {
+				if u := status(t, s, b.address); u.Failures != 0 || u.Estimates[0].Failed != 0 || u.Estimates[0].Ejections != 0 {
+					t.Errorf("status %+v", u)
+				}
+			}
+			if answer := s.Get("/?tenant=blue"); answer.StatusCode != http.StatusOK {
+				t.Errorf("got %d", answer.StatusCode)
+			}
+		})
 	}
 }
 

@@ -20,10 +20,7 @@ func init() {
 	caddy.RegisterModule(new(Guard))
 }
 
-const (
-	guard        = "guard"
-	defaultPanic = 0.5 // the estimator's
-)
+const guard = "guard"
 
 // Guard is a selection policy around any other one: that one chooses, among the upstreams that the guard lets it see. An
 // upstream is left out while it is drained, while active checks find it down, after it has failed the request before, and
@@ -43,12 +40,15 @@ type Guard struct {
 	// weight (POST /gatehouse/upstreams/weight) takes precedence, save around first.
 	Weights map[string]float64 `json:"weights,omitempty"`
 
+	// Source is where a Caddyfile has the policy, file and line, for errors about weights: these are found only when
+	// the upstreams are known. Default: none.
+	Source string `json:"source,omitempty"`
+
 	Outliers
 
 	estimates estimates
 	inner     reverseproxy.Selector
 	nature    nature
-	panic     float64 // the least part of the pool that Caddy must find healthy for that to count
 }
 
 // CaddyModule returns the Caddy module information.
@@ -65,8 +65,6 @@ func (p *Guard) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	p.panic = params.Panic
-	def(&p.panic, defaultPanic)
 	if len(p.InnerRaw) == 0 {
 		p.InnerRaw = json.RawMessage(`{"policy":"` + defaultFallback + `"}`)
 	}
@@ -74,13 +72,13 @@ func (p *Guard) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if len(p.Weights) > 0 && (p.nature.weighs == unweighted || p.nature.turns != nil) {
-		return fmt.Errorf("weight: weights around %s have no effect", p.nature.policy)
+		return located(fmt.Errorf("weight: weights around %s have no effect", p.nature.policy), p.Source)
 	}
 	err = p.estimates.attach(ctx, estimating{
 		policy: guard, method: estimator.LeastResponseTime, params: params, weights: p.Weights, outliers: &p.Outliers,
 	})
 	if err != nil {
-		return err
+		return located(err, p.Source)
 	}
 	inner, err := ctx.LoadModule(p, "InnerRaw")
 	if err != nil {
@@ -110,40 +108,21 @@ func (p *Guard) Select(pool reverseproxy.UpstreamPool, r *http.Request, w http.R
 	if len(pool) == 0 {
 		return nil
 	}
-	seen, real := p.calm(pool)
-	chosen := p.choose(seen, real, r, w)
+	s := p.estimates.resolver.resolve(pool)
+	l := p.estimates.lineUpOf(s, pool, r)
+	seen := l.pool
+	chosen := p.choose(s, l, r, w)
 	if i := slices.Index(seen, chosen); i >= 0 {
 		return pool[i]
 	}
 	return chosen
 }
 
-// calm returns the pool to choose from: the handler's, or if Caddy finds too few of it healthy, a likeness in which nobody
-// is unhealthy. Two upstreams that are a little ill serve better than none. It leaves a circuit breaker alone: that one
-// speaks for the whole handler.
-func (p *Guard) calm(pool reverseproxy.UpstreamPool) (seen reverseproxy.UpstreamPool, real bool) {
-	healthy := 0
-	for _, u := range pool {
-		if u.Healthy() {
-			healthy++
-		}
-	}
-	if float64(healthy) >= p.panic*float64(len(pool)) || p.estimates.proxy.handler.CB != nil {
-		return pool, true
-	}
-	likeness := make(reverseproxy.UpstreamPool, len(pool))
-	for i, u := range pool {
-		likeness[i] = &reverseproxy.Upstream{Host: u.Host, Dial: u.Dial, MaxRequests: u.MaxRequests}
-	}
-	return likeness, false
-}
-
 // choose lets the inner policy choose among those who may get the request, unless it is to probe an ejected upstream.
-func (p *Guard) choose(pool reverseproxy.UpstreamPool, real bool, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
+func (p *Guard) choose(s *snapshot[*field], l lineup, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
 	c := choices.Get().(*choosing)
 	defer c.release()
-	s := p.estimates.resolver.resolve(pool)
-	c.begin(pool, s.upstreams, p.estimates.lineUpOf(s, pool, r, real))
+	c.begin(s.upstreams, l)
 	if len(c.lineup.candidates) == 0 {
 		return nil
 	}

@@ -29,8 +29,8 @@ type choosing struct {
 
 var choices = sync.Pool{New: func() any { return new(choosing) }}
 
-func (c *choosing) begin(pool reverseproxy.UpstreamPool, states []*upstream, l lineup) {
-	c.pool, c.states, c.lineup = pool, states, l
+func (c *choosing) begin(states []*upstream, l lineup) {
+	c.pool, c.states, c.lineup = l.pool, states, l
 	c.admit = slices.Grow(c.admit[:0], len(l.candidates))[:len(l.candidates)]
 	c.admitted = 0
 }

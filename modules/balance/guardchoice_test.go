@@ -76,7 +76,8 @@ func choosingOf(t *testing.T, weights []float64, admit []bool) *choosing {
 		states = append(states, &upstream{address: pool[i].Dial})
 		l.candidates = append(l.candidates, estimator.Candidate{Weight: weight})
 	}
-	c.begin(pool, states, l)
+	l.pool = pool
+	c.begin(states, l)
 	clear(c.admit)
 	for i, admitted := range admit {
 		c.set(i, admitted)

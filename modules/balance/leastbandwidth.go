@@ -35,6 +35,10 @@ type LeastBandwidth struct {
 	// its upstreams are dynamic. An operator's weight (POST /gatehouse/upstreams/weight) takes precedence.
 	Weights map[string]float64 `json:"weights,omitempty"`
 
+	// Source is where a Caddyfile has the policy, file and line, for errors about weights: these are found only when
+	// the upstreams are known. Default: none.
+	Source string `json:"source,omitempty"`
+
 	Outliers
 
 	estimates estimates
@@ -54,9 +58,9 @@ func (p *LeastBandwidth) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.estimates.attach(ctx, estimating{
+	return located(p.estimates.attach(ctx, estimating{
 		policy: leastBandwidth, method: estimator.LeastBandwidth, params: params, weights: p.Weights, outliers: &p.Outliers,
-	})
+	}), p.Source)
 }
 
 // params checks the options and returns them as the estimator has them, zero for its defaults.

@@ -64,6 +64,10 @@ type LeastResponseTime struct {
 	// Default: all are equally near. At most 255; names as for weights.
 	Zones [][]string `json:"zones,omitempty"`
 
+	// Source is where a Caddyfile has the policy, file and line, for errors about weights and zones: these are found only when
+	// the upstreams are known. Default: none.
+	Source string `json:"source,omitempty"`
+
 	Outliers
 
 	estimates estimates
@@ -83,10 +87,10 @@ func (p *LeastResponseTime) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.estimates.attach(ctx, estimating{
+	return located(p.estimates.attach(ctx, estimating{
 		policy: leastResponseTime, method: estimator.LeastResponseTime, params: params,
 		weights: p.Weights, zones: p.Zones, outliers: &p.Outliers,
-	})
+	}), p.Source)
 }
 
 // params checks the options and returns them as the estimator has them, zero for its defaults.

@@ -55,6 +55,7 @@ func awayIn(s *snapshot[*field]) map[*upstream]bool {
 
 // lineup is who may get a request, at best all of the pool. Whoever gets one must release it.
 type lineup struct {
+	pool       reverseproxy.UpstreamPool // or its likeness, in a panic
 	candidates []estimator.Candidate
 	index      []int32 // of the candidates in the pool; nil if they stand in the pool's order
 	scratch    *scratch
@@ -88,30 +89,55 @@ func (l *lineup) release() {
 // lineUp returns who may get the request: not drained, available, not found down by active checks unless nobody else can
 // take it, and not failed by it unless nobody else is left.
 func (e *estimates) lineUp(pool reverseproxy.UpstreamPool, r *http.Request) lineup {
-	return e.lineUpOf(e.resolver.resolve(pool), pool, r, true)
+	return e.lineUpOf(e.resolver.resolve(pool), pool, r)
 }
 
-// lineUpOf is lineUp for a pool that is resolved. With real false the pool only passes for healthy, of which no note is to
-// be taken.
-func (e *estimates) lineUpOf(s *snapshot[*field], pool reverseproxy.UpstreamPool, r *http.Request, real bool) lineup {
+// lineUpOf is lineUp for a pool that is resolved.
+func (e *estimates) lineUpOf(s *snapshot[*field], pool reverseproxy.UpstreamPool, r *http.Request) lineup {
 	failed := e.proxy.retries.failed(r)
-	l := lineup{candidates: s.derived.candidates, request: estimator.Request{Retry: failed != nil, Pool: len(pool)}}
+	l := lineup{
+		pool: pool, candidates: s.derived.candidates, request: estimator.Request{Retry: failed != nil, Pool: len(pool)},
+	}
 	if failed != nil || s.derived.anyAway.Load() > 0 || !s.allOpen(pool) {
 		l.scratch = scratches.Get().(*scratch)
-		if real {
+		l.request.Pool = s.inService()
+		if e.panics(s, pool) {
+			l.pool = likeness(pool)
+		} else {
 			note(s, pool, e.book.now())
 		}
 		for _, last := range []bool{false, true} {
 			if last && (!s.panics || len(l.candidates) > 0) {
 				break
 			}
-			if l.narrow(s, pool, failed, last); len(l.candidates) == 0 && failed != nil {
-				l.narrow(s, pool, nil, last)
+			if l.narrow(s, failed, last); len(l.candidates) == 0 && failed != nil {
+				l.narrow(s, nil, last)
 			}
 		}
 	}
 	l.request.Copyable = e.copier != nil && failed == nil && l.anyEjected() && copyable(r)
 	return l
+}
+
+// panics reports whether Caddy finds too few upstreams healthy for that to count: two that are a little ill serve better
+// than none. It leaves a circuit breaker alone: that one speaks for the whole handler.
+func (e *estimates) panics(s *snapshot[*field], pool reverseproxy.UpstreamPool) bool {
+	healthy := 0
+	for i, u := range pool {
+		if u.Healthy() && !s.upstreams[i].drained.Load() {
+			healthy++
+		}
+	}
+	return float64(healthy) < e.panic*float64(s.inService()) && e.proxy.handler.CB == nil
+}
+
+// likeness returns a pool in which nobody is unhealthy.
+func likeness(pool reverseproxy.UpstreamPool) reverseproxy.UpstreamPool {
+	all := make(reverseproxy.UpstreamPool, len(pool))
+	for i, u := range pool {
+		all[i] = &reverseproxy.Upstream{Host: u.Host, Dial: u.Dial, MaxRequests: u.MaxRequests}
+	}
+	return all
 }
 
 // allOpen reports whether every upstream may get requests.
@@ -125,9 +151,9 @@ func (s *snapshot[T]) allOpen(pool reverseproxy.UpstreamPool) bool {
 }
 
 // narrow lists those that may get the request, with or without those that are down.
-func (l *lineup) narrow(s *snapshot[*field], pool reverseproxy.UpstreamPool, failed *failures, down bool) {
+func (l *lineup) narrow(s *snapshot[*field], failed *failures, down bool) {
 	l.candidates, l.index = l.scratch.candidates[:0], l.scratch.index[:0]
-	for i, u := range pool {
+	for i, u := range l.pool {
 		if state := s.upstreams[i]; !state.drained.Load() && !failed.has(state) && (down || !s.isDown(i)) && u.Available() {
 			l.candidates = append(l.candidates, s.derived.candidates[i])
 			l.index = append(l.index, int32(i))

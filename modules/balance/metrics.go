@@ -175,7 +175,6 @@ func (r *registry) totals() (map[string]*totals, int) {
 			sums[address] = new(totals)
 		}
 		sums[address].add(&u.tally, u.received.Load())
-		u.open.settleAll()
 		sums[address].inFlight += u.load()
 	}
 	return sums, len(r.upstreams)

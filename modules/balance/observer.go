@@ -36,7 +36,7 @@ type outcome struct {
 	status int
 	// failed is set for transport errors, statuses from 500, and in the end for a body that broke off.
 	failed bool
-	// canceled is set if the client gave up, or broke off its own body. It excludes failed.
+	// canceled is set if the client gave up, or its request was at fault. It excludes failed.
 	canceled bool
 }
 
@@ -65,7 +65,7 @@ func (o *observer) RoundTrip(req *http.Request) (*http.Response, error) {
 // send makes the attempt.
 func (o *observer) send(a *attempt, req *http.Request) (*http.Response, error) {
 	if req.Body != nil && req.Body != http.NoBody {
-		req.Body = &upload{ReadCloser: req.Body, broke: &a.uploadBroke} // req is this attempt's own
+		req.Body = &upload{ReadCloser: req.Body, faulty: &a.faulty} // req is this attempt's own
 	}
 	a.start()
 	returned := false
@@ -76,6 +76,9 @@ func (o *observer) send(a *attempt, req *http.Request) (*http.Response, error) {
 	}()
 	res, err := o.next.RoundTrip(req)
 	returned = true
+	if err != nil && !sendable(req.Header) {
+		a.faulty.Store(true)
+	}
 	a.answer(res, err)
 	if err != nil || res.Body == nil || res.Body == http.NoBody {
 		a.finish() // http.NoBody stays what it is: Caddy compares with it

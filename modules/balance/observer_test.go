@@ -7,10 +7,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,8 +194,7 @@ func TestCancellation(t *testing.T) {
 			t.Fatal(err)
 		}
 		cancel()
-		p.upstream.open.settleAll()
-		synctest.Wait() // nobody closes the body: the end of the request must be enough
+		gatehousetest.Advance(watchAfter) // nobody closes the body: the end of the request must be enough
 		p.check(t, 0, answered)
 		_, _ = io.Copy(io.Discard, res.Body)
 		_ = res.Body.Close()
@@ -202,7 +204,8 @@ func TestCancellation(t *testing.T) {
 	})
 }
 
-// A body that nobody closes is over with its request, which the upstream's next attempt finds out.
+// A body that nobody closes, after a panic between response and body, is over with its request soon, though no further
+// request comes and nobody asks: bounded loads would keep requests from its upstream for ever.
 func TestAbandonedBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProbe(answerWith(200, newBody("x", io.EOF)), nil)
@@ -214,32 +217,132 @@ func TestAbandonedBody(t *testing.T) {
 			}
 			return cancel, res
 		}
+		inFlight := func(want int64) {
+			t.Helper()
+			if got := p.upstream.load(); got != want {
+				t.Errorf("%d in flight, want %d", got, want)
+			}
+		}
 		endEarly, _ := send()
 		endLate, _ := send()
-		defer endLate()
+		time.Sleep(watchAfter / 2)
 		endEarly()
-		gatehousetest.Advance(watchAfter)
-		if p.upstream.load() != 2 {
-			t.Errorf("%d in flight before anything happened, want 2", p.upstream.load())
-		}
 		end, res := send()
 		defer end()
-		synctest.Wait()
-		if p.upstream.load() != 2 { // the late and the new one
-			t.Errorf("%d in flight, want 2", p.upstream.load())
-		}
+		inFlight(3)
+		gatehousetest.Advance(watchAfter / 2)
+		inFlight(2) // the late and the last one
+		gatehousetest.Advance(watchAfter)
 		endLate()
 		synctest.Wait()
-		if p.upstream.load() != 1 {
-			t.Errorf("%d in flight, want 1", p.upstream.load())
-		}
+		inFlight(1)
 		for range 2 {
 			_ = res.Body.Close()
 		}
-		if p.upstream.load() != 0 || p.upstream.open.first != nil || p.upstream.open.last != nil {
-			t.Errorf("%d in flight, want 0; left: %v", p.upstream.load(), p.upstream.open.first)
+		inFlight(0)
+		gatehousetest.Advance(2 * watchAfter)
+		if open := &p.upstream.open; open.first != nil || open.last != nil || open.timed {
+			t.Errorf("left: %v, %v, the timer runs: %t", open.first, open.last, open.timed)
+		}
+		endAgain, _ := send() // and all begins anew
+		endAgain()
+		gatehousetest.Advance(2 * watchAfter)
+		inFlight(0)
+	})
+}
+
+// Bodies are closed, and closed twice, while others are opened, watched and abandoned.
+func TestOpenBodiesInParallel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProbe(transportFunc(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Body: newBody("x", io.EOF)}, nil
+		}), nil)
+		var clients sync.WaitGroup
+		for i := range 64 {
+			clients.Go(func() {
+				for range 50 {
+					ctx, cancel := context.WithCancel(p.request.Context())
+					res, err := p.RoundTrip(p.request.WithContext(ctx))
+					if err != nil {
+						t.Error(err)
+					}
+					time.Sleep(time.Duration(rand.Int64N(int64(2 * watchAfter))))
+					for range i % 3 {
+						_ = res.Body.Close()
+					}
+					cancel()
+				}
+			})
+		}
+		clients.Wait()
+		gatehousetest.Advance(2 * watchAfter)
+		if open := &p.upstream.open; p.upstream.load() != 0 || open.first != nil || open.last != nil || open.timed {
+			t.Errorf("%d in flight; left: %v, %v, the timer runs: %t", p.upstream.load(), open.first, open.last, open.timed)
 		}
 	})
+}
+
+// readError is a request's body of which a read waits for the body's end, and then fails.
+type readError struct {
+	err    error
+	closed chan struct{}
+}
+
+func (b readError) Read([]byte) (int, error) { <-b.closed; return 0, b.err }
+func (b readError) Close() error             { close(b.closed); return nil }
+
+// A failure to read the request's body is the client's, unless the transport gave it up.
+func TestUploads(t *testing.T) {
+	closed := make(chan struct{})
+	close(closed)
+	for name, c := range map[string]struct {
+		body readError
+		want estimator.Counts
+	}{
+		"the client breaks off":         {readError{io.ErrUnexpectedEOF, closed}, canceled},
+		"an earlier attempt used it up": {readError{http.ErrBodyReadAfterClose, closed}, canceled},
+		"HTTP/1: upstream breaks off":   {readError{http.ErrBodyReadAfterClose, make(chan struct{})}, failed},
+		"HTTP/2: upstream breaks off":   {readError{errors.New("http2: body closed by handler"), make(chan struct{})}, failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProbe(transportFunc(func(r *http.Request) (*http.Response, error) {
+				read := make(chan struct{})
+				go func() {
+					_, _ = r.Body.Read(make([]byte, 1))
+					close(read)
+				}()
+				if c.body.closed != closed {
+					_ = r.Body.Close()
+				}
+				<-read
+				return nil, errors.New("broken pipe")
+			}), nil)
+			p.request.Body = c.body
+			if _, err := p.RoundTrip(p.request); err == nil {
+				t.Fatal("no error")
+			}
+			p.check(t, 0, c.want)
+		})
+	}
+}
+
+// A header that cannot be sent, because the config makes it of what the client sent, fails at every upstream.
+func TestUnsendable(t *testing.T) {
+	refused := transportFunc(func(*http.Request) (*http.Response, error) { return nil, errors.New("refused") })
+	for field, want := range map[[2]string]estimator.Counts{
+		{"X-Tenant", "blue\n"}:        canceled,
+		{"X-Tenant", "\x7f"}:          canceled,
+		{"X Tenant", "blue"}:          canceled,
+		{"", "blue"}:                  canceled,
+		{"X-Tenant", "blue\tgr\xfcn"}: failed,
+	} {
+		p := newProbe(refused, nil)
+		p.request.Header[field[0]] = []string{field[1]}
+		if _, err := p.RoundTrip(p.request); err == nil {
+			t.Fatal("no error")
+		}
+		t.Run(fmt.Sprintf("%q", field), func(t *testing.T) { p.check(t, 0, want) })
+	}
 }
 
 // A deadline of the proxy's own is the upstream's failure.

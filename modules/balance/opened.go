@@ -9,29 +9,26 @@ import (
 	"time"
 )
 
-// watchAfter is how long a response body may be open before its request's end is watched.
+// watchAfter is how long a response body may be open before its request's end is watched; at the latest after twice as long.
 const watchAfter = time.Second
 
-// openBodies are the attempts at one upstream whose response body is open, in the order of their answers.
+// openBodies are the attempts at one upstream whose response body is open, in the order of their answers, save those that
+// are watched.
 //
 // The end of an attempt is where its body is closed. A handler that panics between response and body never does that, so
 // the end of the request must count as well. To watch a request's context costs as much as everything else that is done
-// for an attempt together, and hardly any body is open for a second: so attempts wait here, and only those that stay are
-// watched, when a later attempt or a reader of the figures comes by.
+// for an attempt together, and hardly any body is open for a second: so attempts wait here, and a timer that fires once a
+// second at most has those watched that stay.
 type openBodies struct {
 	mu          sync.Mutex // guards what follows, and the neighbors and unwatch of the attempts in here
 	first, last *attempt
-	settled     time.Time // when those that had stayed were last watched
+	timed       bool // settle is going to be called
 }
 
 // add appends an attempt that was just answered.
 func (o *openBodies) add(a *attempt) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if now := a.outcome.at; now.Sub(o.settled) >= watchAfter {
-		o.settle(now.Add(-watchAfter))
-		o.settled = now
-	}
 	a.older = o.last
 	if o.last == nil {
 		o.first = a
@@ -40,6 +37,10 @@ func (o *openBodies) add(a *attempt) {
 	}
 	o.last = a
 	a.waiting = true
+	if !o.timed {
+		o.timed = true
+		time.AfterFunc(watchAfter, o.settle)
+	}
 }
 
 // remove takes an attempt out whose body is being closed.
@@ -55,18 +56,17 @@ func (o *openBodies) remove(a *attempt) {
 	}
 }
 
-// settleAll watches all attempts, so that those whose requests have ended are over in a moment.
-func (o *openBodies) settleAll() {
+// settle watches the attempts that have been open for long: each ends with its request from now on.
+func (o *openBodies) settle() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.settle(time.Now())
-}
-
-// settle watches the attempts that were answered until then: each ends with its request from now on.
-func (o *openBodies) settle(until time.Time) {
+	until := time.Now().Add(-watchAfter)
 	for a := o.first; a != nil && !a.outcome.at.After(until); a = o.first {
 		o.unlink(a)
 		a.unwatch = context.AfterFunc(a.ctx, a.finish)
+	}
+	if o.timed = o.first != nil; o.timed {
+		time.AfterFunc(watchAfter, o.settle)
 	}
 }
 

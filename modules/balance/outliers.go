@@ -15,7 +15,8 @@ import (
 // Outliers is how a policy treats upstreams that fail more than others, and those that are new or back.
 //
 // A failure is a request without an answer (connection refused or reset, a timeout of the proxy's), an answer whose body
-// breaks off, or one with a failure status. What a client cancels or breaks off itself is none.
+// breaks off, or one with a failure status. What a client cancels or breaks off itself is none, nor is a request whose
+// header no transport would send.
 type Outliers struct {
 	// FailureStatus are the statuses of an answer that count as failures, from 100 to 599; a digit from 1 to 5 stands for
 	// the whole class. Default, also if empty: 5, that is 500 to 599.
@@ -55,8 +56,9 @@ type Ejection struct {
 	MaxEjected float64 `json:"max_ejected,omitempty"`
 
 	// Panic is the part of the pool, from 0.01 to 1, that must be usable: neither ejected nor unavailable. With less,
-	// ejected upstreams get requests again, as the others could not carry them all. Default, also for zero: 0.5. A negative
-	// value means never.
+	// ejected upstreams get requests again, as the others could not carry them all, and so do those that Caddy's health
+	// checks find unhealthy, unless the handler has a circuit breaker. What an operator drained is no part of the pool.
+	// Default, also for zero: 0.5. A negative value means never.
 	Panic float64 `json:"panic,omitempty"`
 }
 

@@ -79,6 +79,16 @@ func (r *resolver[T]) build(pool reverseproxy.UpstreamPool) *snapshot[T] {
 // isDown reports whether active checks found an upstream of the pool down.
 func (s *snapshot[T]) isDown(i int) bool { return s.down != nil && s.down[i] }
 
+// inService is how many upstreams the operator has not drained.
+func (s *snapshot[T]) inService() (n int) {
+	for _, u := range s.upstreams {
+		if !u.drained.Load() {
+			n++
+		}
+	}
+	return n
+}
+
 // open returns the upstreams of pool that a policy which knows nothing of drains, retries and checks may choose from: not
 // drained; not found down by active checks unless no other is available; and not failed by this request unless no other is
 // left. It is pool itself if all may be chosen.

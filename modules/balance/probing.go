@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +44,7 @@ func describe(transport http.RoundTripper) []byte {
 func checkTransport(next http.RoundTripper, timeout time.Duration) (http.RoundTripper, func()) {
 	switch t := next.(type) {
 	case *reverseproxy.HTTPTransport:
-		if t.MaxConnsPerHost == 0 || t.Transport == nil {
+		if t.MaxConnsPerHost == 0 || t.Transport == nil || slices.Contains(t.Versions, "3") { // which has no such limit
 			break
 		}
 		own := t.Transport.Clone()

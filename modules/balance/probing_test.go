@@ -149,6 +149,12 @@ func TestCheckTransports(t *testing.T) {
 			}
 		}
 	})
+	t.Run("http/3", func(t *testing.T) { // its connections are not the HTTP transport's, and have no limit
+		via := transport(t, "http", `{"tls":{"insecure_skip_verify":true},"versions":["3"],"max_conns_per_host":1}`)
+		if own, _ := checkTransport(via, time.Second); own != via {
+			t.Errorf("checks go through %T, which does not speak HTTP/3", own)
+		}
+	})
 	t.Run("h2c", func(t *testing.T) {
 		server := httptest.NewUnstartedServer(http.HandlerFunc(proto))
 		server.Config.Protocols = new(http.Protocols)

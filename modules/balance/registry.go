@@ -148,9 +148,6 @@ func (r *registry) sweep(now time.Time, full bool) {
 	before := len(r.upstreams)
 	maps.DeleteFunc(r.upstreams, func(_ string, u *upstream) bool {
 		idle := full || now.Sub(time.Unix(0, u.used.Load())) >= idleLimit
-		if idle {
-			u.open.settleAll()
-		}
 		drop := idle && len(u.claims) == 0 && u.load() == 0 && !u.drained.Load() && u.weight.Load() == 0 && u.watchers.Load() == 0
 		if drop && !u.static {
 			r.retired.add(&u.tally, u.received.Load())

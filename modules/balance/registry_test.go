@@ -5,6 +5,7 @@ package balance
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -190,5 +191,21 @@ func TestOpen(t *testing.T) {
 	states[2].drained.Store(true)
 	if got := s.open(pool, one); len(got) != 0 {
 		t.Errorf("with all drained: %v", got)
+	}
+}
+
+func TestUnknownUpstream(t *testing.T) {
+	var known []string
+	for i := range maxListed + 20 {
+		known = append(known, fmt.Sprintf("app%03d:80", i))
+	}
+	for n, want := range map[int]string{
+		0:              "none is known, as no policy of Gatehouse runs",
+		2:              "known are: app000:80, app001:80",
+		maxListed + 20: "app099:80, and 20 more",
+	} {
+		if got := unknownUpstream("x", known[:n]).Error(); !strings.HasSuffix(got, want) {
+			t.Errorf("of %d: %s", n, got)
+		}
 	}
 }

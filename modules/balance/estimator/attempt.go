@@ -108,7 +108,7 @@ func (a *Attempt) Done(now int64, outcome Outcome) {
 
 // observe takes what an attempt showed, after the upstream had been quiet.
 func (u *Upstream) observe(a *Attempt, now int64, outcome Outcome, quiet float64) {
-	latency := float64(now - a.began)
+	latency := float64(max(1, now-a.began)) // on a coarse clock an answer may come at once; estimates divide by it
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.curve.fade(now, float64(u.params.Memory))

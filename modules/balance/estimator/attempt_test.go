@@ -105,3 +105,15 @@ func use(u *Upstream, clock *atomic.Int64, kind int) {
 	a.Received(clock.Load(), 1000)
 	a.Done(clock.Add(ms), Answered)
 }
+
+// A clock may stand still for the time of an answer; the admin API writes no NaN.
+func TestInstantAnswers(t *testing.T) {
+	b := newBench(t, 2, Params{}, LeastResponseTime)
+	b.warm(100, 0)
+	for i := range b.candidates {
+		s := b.upstream(i).Snapshot(b.now)
+		if !(s.Expected > 0 && s.Typical > 0 && s.Idle > 0 && s.Expected < 1) {
+			t.Errorf("upstream %d: %+v", i, s)
+		}
+	}
+}

@@ -28,8 +28,8 @@ type Request struct {
 	Copyable bool
 	// Retry says that an attempt of this request failed already: it is not used to explore or to probe.
 	Retry bool
-	// Pool is the number of upstreams in the pool, with those that are no candidates because they are down, drained or
-	// were tried. 0 means the number of candidates.
+	// Pool is the number of upstreams in the pool, with those that are no candidates because they are down, full or were
+	// tried, without those that the operator drained. 0 means the number of candidates.
 	Pool int
 	// Key is for Admit alone. Where it is not 0, the policy binds requests with this key to an upstream. Then a ramp lets in
 	// keys, so that one does not move to and fro, and a client's request probes only where the policy sends it (see Due).
@@ -96,11 +96,8 @@ func (c *Chooser) Choose(now int64, candidates []Candidate, r Request) Choice {
 	if len(candidates) == 0 {
 		return Choice{To: None, Copy: None}
 	}
-	if r.Pool < len(candidates) {
-		r.Pool = len(candidates)
-	}
-	c.refresh(now, candidates, r.Pool)
-	s := scan{now: now, candidates: candidates, request: r, random: c.random(), probe: None, copyTo: None}
+	var s scan
+	c.begin(&s, now, candidates, r)
 	s.draw(c.params.Sample)
 	c.assess(&s)
 	if s.probe != None {
@@ -121,6 +118,17 @@ func (c *Chooser) Choose(now int64, candidates []Candidate, r Request) Choice {
 	}
 	choice.To = int(s.index[i])
 	return choice
+}
+
+// begin fills in a scan, and renews the figures of the pool, which a retry cannot that sees only a part of it.
+func (c *Chooser) begin(s *scan, now int64, candidates []Candidate, r Request) {
+	r.Pool = max(r.Pool, len(candidates))
+	s.now, s.candidates, s.request, s.random = now, candidates, r, c.random()
+	s.probe, s.copyTo, s.due = None, None, None
+	s.partial = r.Retry && r.Pool > len(candidates)
+	if !s.partial {
+		c.refresh(now, candidates, r.Pool)
+	}
 }
 
 func (c *Chooser) band() float64 {

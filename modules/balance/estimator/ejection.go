@@ -87,6 +87,8 @@ func (u *Upstream) eject(now int64, inRowOnly bool) bool {
 	u.ejection.since, u.ejection.reason, u.ejection.wins = now, reason, 0
 	u.ejection.count++
 	u.ejection.schedule(now, u.params)
+	u.stallEnd.Store(now)
+	u.hung.Store(u.waiting.Load()) // may hang for ever: probes do not wait for these
 	u.rampFrom.Store(0)
 	u.trialFrom = 0
 	u.unflag(suspect | ramping)

@@ -255,3 +255,76 @@ func TestEjectionOff(t *testing.T) {
 		t.Error("ejected although that is off")
 	}
 }
+
+// A retry sees only those that it has not tried: what it sees must not decide how many may be out.
+func TestRetriesOfAPartEjectNobody(t *testing.T) {
+	b := newBench(t, 6, Params{}, LeastResponseTime)
+	b.warm(100, 10*ms)
+	for i := range 3 {
+		b.eject(i)
+	}
+	for range 20 {
+		b.answer(3, ms, Failed)
+	}
+	whole := b.candidates
+	for tried := range 3 {
+		b.candidates = whole[tried+1:]
+		c := b.choose(Request{Retry: true, Pool: 6})
+		if b.upstream(3 - tried - 1).Ejected() {
+			t.Fatalf("with %d tried, the fourth of six is ejected", tried+1)
+		}
+		if u := b.candidates[c.To].Upstream; u == whole[3].Upstream || u.Ejected() {
+			t.Errorf("with %d tried, the retry goes to one that fails", tried+1)
+		}
+		admit, _, _ := b.admit(Request{Retry: true, Pool: 6})
+		if admit[3-tried-1] || b.upstream(3-tried-1).Ejected() {
+			t.Errorf("with %d tried, the guard admits one that fails, or ejects it: %v", tried+1, admit)
+		}
+	}
+}
+
+// Nor may it set off a panic, in which all that are ejected get requests.
+func TestRetriesOfAPartDoNotPanic(t *testing.T) {
+	b := newBench(t, 5, Params{}, LeastResponseTime)
+	b.warm(100, 10*ms)
+	b.eject(0)
+	b.eject(1)
+	whole := b.candidates
+	b.now += sec / 2 // the pool's figures are due, and no probe
+	b.candidates = append(whole[:2:2], whole[3:]...)
+	b.choose(Request{Retry: true, Pool: 5})
+	if b.chooser.pool.panicking.Load() {
+		t.Error("three of five are well, and the retry of a request that failed at one of them panics")
+	}
+}
+
+// Requests that hang when the upstream is ejected may hang for ever: probes do not wait for them.
+func TestProbesDoNotWaitForWhatHangs(t *testing.T) {
+	b := newBench(t, 3, Params{}, LeastResponseTime)
+	b.warm(100, 10*ms)
+	var hangs [2]Attempt
+	for i := range hangs {
+		b.upstream(0).Begin(&hangs[i], b.now)
+	}
+	b.eject(0)
+	b.now += sec + ms
+	if c := b.choose(Request{Copyable: true}); c.Copy != 0 {
+		t.Fatalf("the probe is due: %+v, want a copy to 0", c)
+	}
+	var probe Attempt
+	b.upstream(0).Begin(&probe, b.now)
+	b.now += 20 * sec
+	if c := b.choose(Request{Copyable: true}); c.Copy != None || c.To == 0 {
+		t.Errorf("a second probe beside the first: %+v", c)
+	}
+	hangs[0].Done(b.now, Canceled)
+	if c := b.choose(Request{Copyable: true}); c.Copy != None || c.To == 0 {
+		t.Errorf("a second probe when a request from before has ended: %+v", c)
+	}
+	probe.Headers(b.now, false)
+	probe.Done(b.now, Answered)
+	hangs[1].Done(b.now, Canceled)
+	if u := b.upstream(0); u.load() != 0 || u.stuck() != 0 || u.waiting.Load() != 0 {
+		t.Errorf("load %d, %d stuck, %d waiting, want none", u.load(), u.stuck(), u.waiting.Load())
+	}
+}

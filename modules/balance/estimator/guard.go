@@ -14,9 +14,8 @@ func (c *Chooser) Admit(now int64, candidates []Candidate, r Request, admit []bo
 	if len(candidates) == 0 {
 		return 0, none
 	}
-	r.Pool = max(r.Pool, len(candidates))
-	c.refresh(now, candidates, r.Pool)
-	s := scan{now: now, candidates: candidates, request: r, random: c.random(), probe: None, copyTo: None, due: None}
+	var s scan
+	c.begin(&s, now, candidates, r)
 	panicking := c.pool.panicking.Load()
 	total := int64(0)
 	for i := range candidates {
@@ -24,10 +23,11 @@ func (c *Chooser) Admit(now int64, candidates []Candidate, r Request, admit []bo
 	}
 	admitted, sound := 0, 0
 	for i := range candidates {
-		isOut := c.ejects(&s, i) && !panicking
+		u := candidates[i].Upstream
+		isOut := c.isOut(&s, u, u.flag.Load()) && !panicking
 		if isOut {
 			s.index[0] = int32(i)
-			s.seekProbe(0, candidates[i].Upstream, &c.params)
+			s.seekProbe(0, u, &c.params)
 			if s.probe != None {
 				return 0, Choice{To: i, Copy: None, Why: Probed}
 			}
@@ -52,16 +52,6 @@ func (c *Chooser) Admit(now int64, candidates []Candidate, r Request, admit []bo
 // ClaimProbe takes the right to probe an upstream that is Due, for one request.
 func (c *Chooser) ClaimProbe(now int64, u *Upstream) bool {
 	return u.Ejected() && u.ejection.claim(&u.ejection.nextClient, now, &c.params)
-}
-
-// ejects reports whether candidate i is ejected, ejecting it if it became suspicious.
-func (c *Chooser) ejects(s *scan, i int) bool {
-	u := s.candidates[i].Upstream
-	flags := u.flag.Load()
-	if flags&suspect != 0 && flags&ejected == 0 {
-		return c.consider(s.now, u, s.candidates, s.request.Pool)
-	}
-	return flags&ejected != 0
 }
 
 // admits draws whether candidate i takes part, if it ramps.
@@ -99,6 +89,9 @@ func admitAnyway(candidates []Candidate, admit []bool, sound bool) (admitted int
 		if admit[i] {
 			admitted++
 		}
+	}
+	if admitted == 0 { // they were ejected a moment ago
+		return admitAnyway(candidates, admit, false)
 	}
 	return admitted
 }

@@ -87,3 +87,16 @@ func TestGuardRampsTheRecovered(t *testing.T) {
 		t.Errorf("after its ramp it takes part in %.2f of the choices", got)
 	}
 }
+
+// Between two looks at the flags everybody may be ejected.
+func TestAdmitAnyway(t *testing.T) {
+	b := newBench(t, 2, Params{}, LeastResponseTime)
+	for _, c := range b.candidates {
+		c.Upstream.setFlag(ejected)
+	}
+	for _, sound := range []bool{true, false} {
+		if n := admitAnyway(b.candidates, make([]bool, 2), sound); n != 2 {
+			t.Errorf("%d are admitted, want 2", n)
+		}
+	}
+}

@@ -30,6 +30,7 @@ type scan struct {
 	now        int64
 	candidates []Candidate
 	request    Request
+	partial    bool // a retry that does not see those that it has tried
 	random     uint64
 	probe      int // slot that this request probes
 	copyTo     int // candidate that a copy probes
@@ -83,18 +84,25 @@ func (c *Chooser) assess(s *scan) {
 // consult takes the flags of a slot into account: they are rare.
 func (c *Chooser) consult(s *scan, i int, u *Upstream, flags uint32) {
 	slot := &s.slots[i]
-	if flags&(suspect|ejected) == suspect && c.consider(s.now, u, s.candidates, s.request.Pool) {
-		flags |= ejected
-	}
+	isOut := c.isOut(s, u, flags)
 	slot.excessive = flags&excessive != 0
 	slot.ramp = c.ramp(s.now, u, flags)
 	switch {
-	case flags&ejected != 0 && !c.pool.panicking.Load():
+	case isOut && !c.pool.panicking.Load():
 		slot.state = out
 		s.seekProbe(i, u, &c.params)
 	case flags&doubted != 0 && u.waiting.Load() > 0:
 		slot.state = held
 	}
+}
+
+// isOut reports whether an upstream is ejected, ejecting it if it became suspicious. A retry that sees only a part of the
+// pool cannot tell how many the pool can do without: it merely goes elsewhere.
+func (c *Chooser) isOut(s *scan, u *Upstream, flags uint32) bool {
+	if flags&(suspect|ejected) != suspect {
+		return flags&ejected != 0
+	}
+	return s.partial || c.consider(s.now, u, s.candidates, s.request.Pool)
 }
 
 // ramp is how far the upstream is on its way into the pool.
@@ -111,7 +119,7 @@ func (c *Chooser) ramp(now int64, u *Upstream, flags uint32) float32 {
 
 // seekProbe claims a probe of an ejected upstream that is due: by a copy, else by the request itself.
 func (s *scan) seekProbe(i int, u *Upstream, p *Params) {
-	if s.request.Retry || s.probe != None || s.copyTo != None || u.waiting.Load() > 0 {
+	if s.request.Retry || s.probe != None || s.copyTo != None || u.waiting.Load() > u.stuck() {
 		return
 	}
 	e := &u.ejection

@@ -39,10 +39,10 @@ type Snapshot struct {
 	Probes int64 `json:"probes"`
 	// Ramp is how far a new or recovered upstream has come, 0 to 1; 1 when there is no ramp.
 	Ramp float64 `json:"ramp"`
-	// BytesPerSecond is the recent rate of body bytes from the upstream.
-	BytesPerSecond float64 `json:"bytes_per_second"`
-	// Bytes is the number of body bytes received so far.
-	Bytes int64 `json:"bytes"`
+	// BytesPerSecond is the recent rate of body bytes from the upstream, where the policy goes by it.
+	BytesPerSecond float64 `json:"bytes_per_second,omitempty"`
+	// Bytes is the number of body bytes received so far, where the policy goes by their rate.
+	Bytes int64 `json:"bytes,omitempty"`
 	Counts
 }
 

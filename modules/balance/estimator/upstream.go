@@ -40,8 +40,8 @@ type Upstream struct {
 	begun    atomic.Uint64 // number of attempts so far
 	heard    atomic.Int64  // time of the last headers, or of the first request after idleness
 	rampFrom atomic.Int64
-	hung     atomic.Int64 // waiting since before the last stall's end
-	stallEnd atomic.Int64
+	hung     atomic.Int64 // waiting since before stallEnd
+	stallEnd atomic.Int64 // when the last stall ended, or the last ejection began
 	nextLook atomic.Int64 // when a stalled upstream is tried again
 
 	// Published figures as float64 bits; latencies in nanoseconds.
