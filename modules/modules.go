@@ -9,5 +9,6 @@ import (
 	_ "github.com/gatehouse-proxy/gatehouse/modules/balance"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/front"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ipban"
+	_ "github.com/gatehouse-proxy/gatehouse/modules/logship"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ready"
 )

@@ -15,8 +15,9 @@ const Namespace = "gatehouse.log_sinks"
 // Sink takes batches of lines away. The host keeps them on disk until Send has returned nil.
 //
 // A sink is provisioned before the apps of its config exist: in Provision it must not call ctx.App or ctx.Storage, which
-// panic there, and must not dial or wait, as it also runs for `gatehouse validate`. If it implements
-// caddy.CleanerUpper, Cleanup is called after the last Send has returned.
+// panic there, and must not dial or wait, as it also runs for `gatehouse validate`. If it implements caddy.CleanerUpper,
+// Cleanup may come while Send runs, and Send may be called once more after it, as Caddy cleans up in no order and the last
+// lines are sent then: it succeeds or fails, as it can.
 //
 // Package logshiptest holds the tests that every implementation must pass.
 type Sink interface {

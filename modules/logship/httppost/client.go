@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -182,23 +181,11 @@ func quoted(answer []byte) string {
 	return ": " + strconv.Quote(text)
 }
 
-var errRetryAfter = errors.New("neither a number of seconds nor a date")
-
-// retryAfter reads the header field (RFC 9110, section 10.2.3).
+// retryAfter reads the header field (RFC 9110, section 10.2.3): a number of seconds, or a date.
 func retryAfter(value string, now time.Time) (time.Duration, bool) {
-	if value == "" {
-		return 0, false
-	}
-	after, err := parseRetryAfter(value, now)
-	return max(after, 0), err == nil
-}
-
-func parseRetryAfter(value string, now time.Time) (time.Duration, error) {
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second, nil
+		return time.Duration(seconds) * time.Second, true
 	}
-	if at, err := http.ParseTime(value); err == nil {
-		return at.Sub(now), nil
-	}
-	return 0, errRetryAfter
+	at, err := http.ParseTime(value)
+	return max(at.Sub(now), 0), err == nil
 }

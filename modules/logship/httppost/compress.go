@@ -28,7 +28,8 @@ type Compressor struct {
 	coding string
 	zstd   *zstd.Encoder
 	gzip   *gzip.Writer
-	out    bytes.Buffer
+	out    bytes.Buffer // of gzip
+	buf    []byte       // of zstd
 }
 
 // NewCompressor returns a compressor for a content coding, at its fastest level: the text is repetitive enough.
@@ -52,9 +53,8 @@ func NewCompressor(coding string) (*Compressor, error) {
 func (c *Compressor) Compress(text []byte) ([]byte, error) {
 	switch {
 	case c.zstd != nil:
-		c.out.Reset()
-		c.out.Grow(len(text) / 4)
-		return c.zstd.EncodeAll(text, c.out.AvailableBuffer()), nil
+		c.buf = c.zstd.EncodeAll(text, c.buf[:0])
+		return c.buf, nil
 	case c.gzip != nil:
 		c.out.Reset()
 		c.gzip.Reset(&c.out)
