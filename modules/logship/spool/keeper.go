@@ -40,45 +40,43 @@ func (s *Spool) keep() {
 	}
 }
 
-// tidy does one round of the keeper's work: what needs the disk is done without the lock.
+// tidy does one round of the keeper's work. What needs the disk is done without the lock; a line that cannot do without a
+// new segment waits for it.
 func (s *Spool) tidy() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.options.MaxAge > 0 {
 		s.expire(time.Now().Add(-s.options.MaxAge).UnixNano())
 	}
 	wanted := s.makeRoom() && s.next == nil && s.broken == nil
-	trash := s.trash
-	s.trash = nil
-	s.mu.Unlock()
-
-	left := deleted(trash)
-	s.mu.Lock()
-	s.trash = append(s.trash, left...)
-	if wanted {
-		s.nums++
-	}
-	epoch, num, size, mapped := s.epoch, s.nums, s.segmentSize(), !s.options.Unmapped
-	s.mu.Unlock()
-	if !wanted {
+	if !wanted && len(s.trash) == 0 {
 		return
 	}
+	s.nums++
+	trash, epoch, num, size, mapped := s.trash, s.epoch, s.nums, s.segmentSize(), !s.options.Unmapped
+	s.tidying = true
+	s.mu.Unlock()
 
-	g, err := createSegment(s.dir, epoch, num, size, mapped)
+	trash = deleted(trash)
+	var g *segment
+	var err error
+	if wanted {
+		g, err = createSegment(s.dir, epoch, num, size, mapped)
+	}
+
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.tidying = false
+	s.tidied.Broadcast()
+	s.trash = trash
 	switch {
+	case g != nil:
+		s.install(g)
 	case err != nil:
 		s.broken = err
 		if s.options.Full == DropOldest && s.evict() {
 			s.broken = nil // there may be room when the trash is gone
 			s.poke()
 		}
-	case s.next != nil: // a line could not wait
-		s.trash = append(s.trash, g)
-		s.unsealed = append(s.unsealed, g)
-		g.gone = true
-	default:
-		s.install(g)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -38,6 +39,7 @@ func Open(dir string, options Options, cursors ...string) (*Spool, Found, error)
 		wakeLine: math.MaxUint64, wakeByte: math.MaxUint64,
 		kick: make(chan struct{}, 1), rolled: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
+	s.tidied = sync.NewCond(&s.mu)
 	found, err := s.recover()
 	if err == nil {
 		err = s.begin(cursors)

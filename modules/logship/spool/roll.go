@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// All functions of this file are called with the lock held.
+// All functions of this file are called with the lock held. Those that change the trash wait until the keeper, which
+// empties it without the lock, is done.
 
 // segmentSize is the size of the next segment: less than configured where MaxSize would not hold enough of them.
 func (s *Spool) segmentSize() int64 {
@@ -23,6 +24,12 @@ func (s *Spool) room(n int) bool {
 
 // roll begins the next segment. The keeper has it ready, unless lines come faster than it can make segments.
 func (s *Spool) roll() bool {
+	for s.tidying && s.next == nil {
+		s.tidied.Wait()
+	}
+	if s.closed {
+		return false
+	}
 	if s.next == nil {
 		if s.broken != nil || !s.makeRoom() {
 			return false // the keeper tries again

@@ -101,6 +101,7 @@ type Spool struct {
 	size     int64      // of the files of segs and next
 	trash    []*segment // are to be deleted
 	unsealed []*segment // are to be sealed, or closed if they are in the trash
+	tidying  bool       // the keeper makes the next segment, and empties the trash
 	lastSeq  uint64
 	lines    uint64 // that segments have held, see segment.lineBase
 	bytes    uint64
@@ -115,6 +116,7 @@ type Spool struct {
 
 	unsynced error // of the last writing through to the disk
 
+	tidied  *sync.Cond    // tells of the end of tidying; its lock is mu
 	kick    chan struct{} // of capacity 1: the keeper has something to do
 	rolled  chan struct{} // of capacity 1: a segment is to be sealed
 	stop    chan struct{}
@@ -188,6 +190,8 @@ func (s *Spool) Skip(n uint64) {
 // lackRoom does with a line for which there is no room what the options say. It returns nil if there is room after all.
 func (s *Spool) lackRoom(n int) error {
 	switch {
+	case s.closed:
+		return ErrClosed
 	case segmentHeader+recordSize(n) > s.segmentSize():
 		return s.drop(&s.drops.TooLong)
 	case s.options.Full == Block:

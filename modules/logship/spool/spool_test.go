@@ -96,8 +96,11 @@ func drain(t testing.TB, c *spool.Cursor) []uint64 {
 			}
 			got = append(got, line.Seq)
 		}
-		if ok, err := c.Hold(chunk); err != nil || !ok {
-			t.Fatalf("Hold: %v, %v", ok, err)
+		if ok, err := c.Hold(chunk); err != nil {
+			t.Fatal(err)
+		} else if !ok { // was given up while it was read
+			got = got[:len(got)-len(chunk.Lines)]
+			continue
 		}
 		if err := c.Commit(chunk, uint64(len(chunk.Lines)), 0); err != nil {
 			t.Fatal(err)
