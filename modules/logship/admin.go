@@ -131,10 +131,10 @@ func serveTail(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := c.spool.Load()
-	if s == nil {
-		return nil, refuse(http.StatusServiceUnavailable, "the spool cannot be opened: %w", c.opening())
+	if err := c.opened(); err != nil {
+		return nil, refuse(http.StatusServiceUnavailable, "the spool cannot be opened: %w", err)
 	}
+	s := c.spool.Load()
 	limit, err := number(r, "limit", 10, maxTail)
 	if err != nil {
 		return nil, err
@@ -174,6 +174,9 @@ func serveReplay(r *http.Request) (any, error) {
 
 // shipper is the one of that name, or the only one.
 func (c *core) shipper(name string) (*shipper, error) {
+	if err := c.opened(); err != nil {
+		return nil, refuse(http.StatusServiceUnavailable, "the spool cannot be opened: %w", err)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var names []string
@@ -184,9 +187,6 @@ func (c *core) shipper(name string) (*shipper, error) {
 		names = append(names, n)
 	}
 	slices.Sort(names)
-	if len(names) == 0 {
-		return nil, refuse(http.StatusServiceUnavailable, "the spool cannot be opened: %w", c.openErr)
-	}
 	return nil, refuse(http.StatusNotFound, "sink: expected one of %s", strings.Join(names, ", "))
 }
 

@@ -25,6 +25,9 @@ const (
 	reopen = 100 * time.Millisecond
 )
 
+// errUnused says that the config which wanted the spool was rejected.
+var errUnused = errors.New("no config uses it")
+
 // cores are the spools in use with their shippers, by directory. One is shared by the configs that overlap in a reload.
 var cores = caddy.NewUsagePool()
 
@@ -37,6 +40,7 @@ type core struct {
 	mu          sync.Mutex // guards what follows
 	attachments []*attachment
 	shippers    map[string]*shipper
+	tried       bool // to open the spool
 	openErr     error
 	found       spool.Found
 	held        []heldLine
@@ -88,9 +92,7 @@ func (c *core) attach(a *attachment) error {
 	c.attachments = append(c.attachments, a)
 	if len(c.attachments) == 1 {
 		c.handle.core.Store(c)
-		if c.openErr = c.open(); c.openErr != nil {
-			c.running.Go(c.keepOpening)
-		}
+		c.running.Go(c.keepOpening)
 	}
 	c.apply()
 	return nil
@@ -176,36 +178,51 @@ func (c *core) open() error {
 	return nil
 }
 
-// keepOpening tries again until the spool is open, or the core ends.
+// keepOpening opens the spool, for its backlog, if no line comes and does it first; and tries again until it is open, or the
+// core ends. A config that is only validated is gone before, and leaves no trace.
 func (c *core) keepOpening() {
-	logger().Error("the spool cannot be opened; lines wait in memory", zap.String("spool", c.dir), zap.Error(c.opening()))
 	ticker := time.NewTicker(reopen)
 	defer ticker.Stop()
-	for {
+	for complained := false; ; {
 		select {
 		case <-c.stop:
 			return
 		case <-ticker.C:
 		}
 		c.mu.Lock()
-		err := c.open()
-		c.openErr = err
-		if err == nil {
-			c.apply()
-		}
+		err := c.tryOpen()
 		c.mu.Unlock()
 		if err == nil {
-			logger().Info("the spool is open", zap.String("spool", c.dir))
-			return
+			break
+		}
+		if !complained {
+			logger().Error("the spool cannot be opened; lines wait in memory", zap.String("spool", c.dir), zap.Error(err))
+			complained = true
 		}
 	}
 }
 
-// opening is why the spool is not open; nil if it is.
-func (c *core) opening() error {
+// tryOpen opens the spool and starts the shippers, unless that was done. It is called with the lock held.
+func (c *core) tryOpen() error {
+	if c.spool.Load() != nil {
+		return nil
+	}
+	c.tried = true
+	if c.openErr = c.open(); c.openErr != nil {
+		return c.openErr
+	}
+	c.apply()
+	return nil
+}
+
+// opened opens the spool if need be; its error is why that cannot be done.
+func (c *core) opened() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.openErr
+	if len(c.attachments) == 0 {
+		return errUnused
+	}
+	return c.tryOpen()
 }
 
 // logger is for what operators must know. It may itself be shipped here, so only changes of state are logged, never lines or
@@ -229,8 +246,10 @@ func (c *core) hold(line []byte) bool {
 		return false
 	default:
 	}
-	if s := c.spool.Load(); s != nil { // opened meanwhile
-		return !errors.Is(s.Append(line), spool.ErrClosed)
+	if !c.tried || c.spool.Load() != nil { // the first line opens the spool; the next may find it open
+		if c.tryOpen() == nil {
+			return !errors.Is(c.spool.Load().Append(line), spool.ErrClosed)
+		}
 	}
 	if c.heldBytes+len(line) > maxHeld {
 		c.heldDropped++

@@ -89,7 +89,7 @@ func (f *figures) collect(out chan<- prometheus.Metric, st *Status) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{st.Path}, labels...)...)
 	}
 	gauge(f.spoolBytes, float64(st.SizeBytes))
-	gauge(f.spoolOpen, truth(st.State == stateOpen))
+	gauge(f.spoolOpen, truth(st.State == stateOpen || st.State == stateOpening))
 	gauge(f.held, float64(st.HeldLines))
 	gauge(f.heldDropped, float64(st.HeldDropped))
 	for _, s := range st.Sinks {

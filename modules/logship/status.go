@@ -15,6 +15,7 @@ import (
 // States of a spool.
 const (
 	stateOpen    = "open"
+	stateOpening = "opening" // nothing was logged yet
 	stateHeld    = "held"    // cannot be opened; lines wait in memory
 	stateFailing = "failing" // cannot store lines
 )
@@ -32,7 +33,7 @@ type Status struct {
 	Path string `json:"path"`
 	// Node is the name of this process in the lines.
 	Node string `json:"node"`
-	// State is "open", "held" while the spool cannot be opened and lines wait in memory, or "failing" while lines cannot be
+	// State is "opening" for a moment, "open", "held" while the spool cannot be opened and lines wait in memory, or "failing" while lines cannot be
 	// stored.
 	State string `json:"state"`
 	// Health says how things are, for people.
@@ -158,7 +159,9 @@ func (c *core) status() (Status, bool) {
 		shippers = append(shippers, sh)
 	}
 	c.mu.Unlock()
-	if sp := c.spool.Load(); sp == nil {
+	if sp := c.spool.Load(); sp == nil && err == nil {
+		st.State = stateOpening
+	} else if sp == nil {
 		st.State = stateHeld
 	} else {
 		have := sp.Status()
