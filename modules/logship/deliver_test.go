@@ -44,7 +44,7 @@ func TestJudge(t *testing.T) {
 
 func TestBackoff(t *testing.T) {
 	for _, failures := range []int{1, 2, 3, 10, 40, 1 << 20} {
-		bound := min(time.Duration(float64(100*time.Millisecond)*float64(uint64(1)<<min(failures-1, 40))), 30*time.Second)
+		bound := min(time.Duration(float64(100*time.Millisecond)*float64(uint64(1)<<min(failures-1, 20))), 30*time.Second)
 		highest := time.Duration(0)
 		for range 2000 {
 			got := backoff(failures, 100*time.Millisecond, 30*time.Second)
@@ -103,7 +103,7 @@ func TestVerifier(t *testing.T) {
 			t.Errorf("%s: %+v", name, r)
 		}
 		want := []Gap{{10, 300, 304}, {11, 700, 700}}
-		if len(r.Nodes) != 2 || r.Nodes[0].Lines != 994 || r.Nodes[0].Epochs != 2 || !reflect.DeepEqual(r.Nodes[0].Gaps, want) {
+		if len(r.Nodes) != 2 || r.Nodes[0].Lines != 994 || r.Nodes[0].Epochs != 3 || !reflect.DeepEqual(r.Nodes[0].Gaps, want) {
 			t.Errorf("%s: %+v", name, r.Nodes)
 		}
 	}
