@@ -79,8 +79,10 @@ func (c *Cursor) begin() (position, extent, bool) {
 	if from.off >= from.seg.end {
 		return from, extent{}, false
 	}
-	return from, extent{end: from.seg.end, last: from.seg.lastSeq, count: from.seg.count,
-		full: from.seg != s.active(), resume: c.resume}, true
+	return from, extent{
+		end: from.seg.end, last: from.seg.lastSeq, count: from.seg.count,
+		full: from.seg != s.active(), resume: c.resume,
+	}, true
 }
 
 // settle moves a position from the end of a segment, or from one that is gone, to where the next record is.
