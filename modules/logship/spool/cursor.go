@@ -34,6 +34,8 @@ type Cursor struct {
 	read  *os.File      // that segment
 	at    *segment
 
+	failures int // of the disk in a row
+
 	saving sync.Mutex // one change is written after the other
 
 	// The spool's lock guards what follows.
