@@ -10,5 +10,6 @@ import (
 	_ "github.com/gatehouse-proxy/gatehouse/modules/collector"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/front"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ipban"
+	_ "github.com/gatehouse-proxy/gatehouse/modules/logship"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ready"
 )

@@ -1,0 +1,98 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command logs checks that `output ship` loses no line, by breaking everything around it: the receivers go away and stall, the
+// proxy is killed and told to end in the middle of that, its config is reloaded, Redis is killed. Beside it, before the
+// same faults and as much load, run two controls that must lose lines, or the faults were none: a writer with a channel
+// and a goroutine behind it, as most log plugins are made, and Caddy's own `net` writer.
+//
+//	go run ./loadtest/logs [-rate 5000] [-outage 10m] [-kills 20] [-reloads 50]
+//
+// A line counts as lost if a client has received its response whole and no receiver has the line in the end. The program
+// prints what each writer lost, and ends with status 1 if `ship` lost a line or a control lost none.
+//
+//	go run ./loadtest/logs -slow [-rate 1000] [-round 5s]
+//
+// measures what clients notice of a sink that is dead, that accepts and never reads, or that reads a byte a second, beside two
+// healthy ones, which tell how much two of the same differ; and the memory that each proxy takes in the end.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// settings are the command line.
+type settings struct {
+	rate    int // requests a second, of each writer
+	outage  time.Duration
+	kills   int
+	reloads int
+	slow    bool
+	round   time.Duration
+}
+
+func main() {
+	if os.Getenv(proxyVariable) != "" {
+		runProxy()
+		return
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	var s settings
+	flags := flag.NewFlagSet("logs", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.IntVar(&s.rate, "rate", 1000, "requests a second to each writer")
+	flags.DurationVar(&s.outage, "outage", 20*time.Second, "how long the receivers are away")
+	flags.IntVar(&s.kills, "kills", 20, "how often the proxy is killed")
+	flags.IntVar(&s.reloads, "reloads", 50, "how often its config is reloaded")
+	flags.BoolVar(&s.slow, "slow", false, "measure what clients notice of bad sinks instead")
+	flags.DurationVar(&s.round, "round", 5*time.Second, "how long each of three rounds of -slow lasts")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	if s.slow {
+		return s.runSlow(stdout, stderr)
+	}
+	results, err := s.measure(func(format string, a ...any) { _, _ = fmt.Fprintf(stderr, format+"\n", a...) })
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "logs: %v\n", err)
+		return 1
+	}
+	_, _ = fmt.Fprintf(stdout, "| writer | responses received | lines lost | lines twice |\n| --- | --- | --- | --- |\n")
+	for _, r := range results {
+		_, _ = fmt.Fprintf(stdout, "| %s | %d | %d | %d |\n", r.name, r.received, r.lost, r.twice)
+	}
+	if err := judge(results); err != nil {
+		_, _ = fmt.Fprintf(stderr, "logs: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// result is what one receiver has got of what one proxy has logged.
+type result struct {
+	name                  string
+	received, lost, twice int
+	control               bool
+}
+
+// judge is an error if a line was lost that must not be, or none where the faults must cost some.
+func judge(results []result) error {
+	for _, r := range results {
+		switch {
+		case r.received == 0:
+			return fmt.Errorf("%s: no response was received", r.name)
+		case r.control && r.lost == 0:
+			return fmt.Errorf("%s lost nothing: the faults were none", r.name)
+		case !r.control && r.lost > 0:
+			return fmt.Errorf("%s lost %d lines", r.name, r.lost)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,48 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(proxyVariable) != "" {
+		runProxy()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestNothingIsLost is the whole program with time scaled down.
+func TestNothingIsLost(t *testing.T) {
+	s := settings{rate: 200, outage: 3 * time.Second, kills: 5, reloads: 10}
+	results, err := s.measure(t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		t.Logf("%+v", r)
+	}
+	if err := judge(results); err != nil {
+		t.Error(err)
+	}
+}
+
+// The verdict must be able to fail.
+func TestJudge(t *testing.T) {
+	good := []result{{name: "ship", received: 10}, {name: "net", received: 10, lost: 1, control: true}}
+	if err := judge(good); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []result{
+		{name: "ship", received: 10, lost: 1}, {name: "ship"}, {name: "net", received: 10, control: true},
+	} {
+		if judge(append(good, bad)) == nil {
+			t.Errorf("%+v passes", bad)
+		}
+	}
+}

@@ -1,0 +1,263 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// drainTimeout bounds the wait for the last lines.
+const drainTimeout = 5 * time.Minute
+
+// arm is a writer with its load.
+type arm struct {
+	proxy    *proxy
+	receiver *receiver
+	load     *load
+	control  bool
+}
+
+// bench is everything that runs.
+type bench struct {
+	settings
+	say  func(string, ...any)
+	arms []*arm
+	db   *redisServer
+}
+
+// measure runs the faults and returns what was lost.
+func (s settings) measure(say func(string, ...any)) ([]result, error) {
+	folder, err := os.MkdirTemp("", "gatehouse-logs-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	b := &bench{settings: s, say: say}
+	if b.db, err = startRedis(folder); err != nil {
+		return nil, err
+	}
+	defer b.db.kill()
+	defer b.stop()
+	if err := b.begin(folder); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for _, a := range b.arms {
+		a.load.begin(ctx, s.rate)
+	}
+	for _, fault := range []struct {
+		name string
+		do   func() error
+	}{
+		{"nothing", func() error { time.Sleep(time.Second); return nil }},
+		{"receivers away", b.outage},
+		{"proxy killed", b.kill},
+		{"config reloaded", b.reload},
+		{"proxy ended while receivers are away", b.terminate},
+		{"Redis killed", b.killRedis},
+	} {
+		say("fault: %s", fault.name)
+		if err := fault.do(); err != nil {
+			return nil, fmt.Errorf("%s: %w", fault.name, err)
+		}
+	}
+	cancel()
+	for _, a := range b.arms {
+		a.load.wait()
+	}
+	return b.count()
+}
+
+// begin starts the writers and their receivers.
+func (b *bench) begin(folder string) error {
+	for _, w := range []struct {
+		name, writer string
+		stream       bool
+	}{
+		{"ship", "ship " + filepath.Join(folder, "spool") + " {\n sink http http://%[2]s/\n sink redis {\n max_len unlimited\n }\n node n\n batch 5000 1MiB 100ms\n retry 10ms 500ms\n max_size %%dMiB\n }", false},
+		{"channel", "channel http://%[2]s/%%d", false},
+		{"net", "net %[2]s {\n dial_timeout 1s\n soft_start\n }\n # %%d", true},
+	} {
+		r, err := newReceiver(w.stream)
+		if err != nil {
+			return err
+		}
+		p, err := newProxy(w.name, folder, b.db.address, fmt.Sprintf(w.writer, "", r.address))
+		if err != nil {
+			return err
+		}
+		b.arms = append(b.arms, &arm{proxy: p, receiver: r, load: newLoad(p.address), control: w.name != "ship"})
+	}
+	return nil
+}
+
+func (b *bench) stop() {
+	for _, a := range b.arms {
+		a.proxy.end(syscall.SIGKILL)
+		a.receiver.shut()
+	}
+}
+
+// each does one thing with every arm at once.
+func (b *bench) each(do func(*arm) error) error {
+	errs := make([]error, len(b.arms))
+	var all sync.WaitGroup
+	for i, a := range b.arms {
+		all.Go(func() { errs[i] = do(a) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+func (b *bench) away() { _ = b.each(func(a *arm) error { a.receiver.shut(); return nil }) }
+
+func (b *bench) back() error { return b.each(func(a *arm) error { return a.receiver.open() }) }
+
+func (b *bench) outage() error {
+	b.away()
+	time.Sleep(b.settings.outage)
+	return b.back()
+}
+
+func (b *bench) kill() error {
+	return b.each(func(a *arm) error {
+		for range b.kills {
+			time.Sleep(300 * time.Millisecond)
+			a.proxy.end(syscall.SIGKILL)
+			if err := a.proxy.start(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (b *bench) reload() error {
+	return b.each(func(a *arm) error {
+		for range b.reloads {
+			if err := a.proxy.reload(); err != nil {
+				return err
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		return nil
+	})
+}
+
+func (b *bench) terminate() error {
+	b.away()
+	time.Sleep(time.Second)
+	err := b.each(func(a *arm) error {
+		a.proxy.end(syscall.SIGTERM)
+		return a.proxy.start()
+	})
+	time.Sleep(time.Second)
+	return errors.Join(err, b.back())
+}
+
+func (b *bench) killRedis() error {
+	b.db.kill()
+	time.Sleep(time.Second)
+	if err := b.db.start(); err != nil {
+		return err
+	}
+	time.Sleep(time.Second)
+	return nil
+}
+
+// count waits until nothing is pending and compares.
+func (b *bench) count() ([]result, error) {
+	if err := b.drain(); err != nil {
+		return nil, err
+	}
+	var results []result
+	for _, a := range b.arms {
+		received := a.load.received()
+		lost, twice := a.receiver.compare(received)
+		results = append(results, result{a.proxy.name, len(received), lost, twice, a.control})
+		if a.control {
+			continue
+		}
+		entries, err := b.db.lines("gatehouse:1:logs:n")
+		if err != nil {
+			return nil, err
+		}
+		lost, twice = entries.compare(received)
+		results = append(results, result{"ship, to Redis", len(received), lost, twice, false})
+	}
+	return results, nil
+}
+
+// drain waits until the spool is empty; the controls get as long.
+func (b *bench) drain() error {
+	time.Sleep(3 * time.Second)
+	for deadline := time.Now().Add(drainTimeout); ; time.Sleep(100 * time.Millisecond) {
+		pending, err := b.pending()
+		if err == nil && pending == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d lines are still pending (%w)", pending, err)
+		}
+	}
+}
+
+// pending asks the proxy, and checks that no line is unaccounted for.
+func (b *bench) pending() (uint64, error) {
+	answer, err := http.Get("http://" + b.arms[0].proxy.admin + "/gatehouse/logs")
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	var spools []struct {
+		Sinks []struct {
+			Accepted, Delivered, Dropped, Pending uint64
+			DeadLettered                          uint64 `json:"dead_lettered"`
+		}
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&spools); err != nil || len(spools) != 1 {
+		return 0, fmt.Errorf("the status is of %d spools: %w", len(spools), err)
+	}
+	sum := uint64(0)
+	for _, sink := range spools[0].Sinks {
+		if sink.Accepted != sink.Delivered+sink.Dropped+sink.DeadLettered+sink.Pending {
+			return 0, fmt.Errorf("the sum is wrong: %+v", sink)
+		}
+		sum += sink.Pending
+	}
+	if len(spools[0].Sinks) != 2 {
+		return 0, fmt.Errorf("%d sinks run", len(spools[0].Sinks))
+	}
+	return sum, nil
+}
+
+// lines reads a stream.
+func (r *redisServer) lines(key string) (*tally, error) {
+	client := goredis.NewClient(&goredis.Options{Addr: r.address})
+	defer client.Close()
+	t := &tally{seen: map[string]int{}}
+	for from := "-"; ; {
+		entries, err := client.XRangeN(context.Background(), key, from, "+", 10_000).Result()
+		if err != nil || len(entries) == 0 {
+			return t, err
+		}
+		for _, entry := range entries {
+			line, _ := entry.Values["line"].(string)
+			t.add([]byte(line))
+		}
+		from = "(" + entries[len(entries)-1].ID
+	}
+}

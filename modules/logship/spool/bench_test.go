@@ -1,0 +1,146 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package spool_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/logship/spool"
+)
+
+// line is of the length of an access log's, 650 bytes.
+var line = bytes.Repeat([]byte("0123456789"), 65)
+
+func plenty() spool.Options {
+	return spool.Options{Segment: 16 << 20, MaxSize: 256 << 20, Sync: time.Second}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, unmapped := range []bool{false, true} {
+		b.Run(fmt.Sprintf("unmapped=%v", unmapped), func(b *testing.B) {
+			options := plenty()
+			options.Unmapped = unmapped
+			s := open(b, b.TempDir(), options)
+			b.ReportAllocs()
+			b.SetBytes(int64(len(line)))
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					_ = s.Append(line)
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkAppendPaced adds 40,000 lines/s from four goroutines, as requests would, and reports what each line waited.
+func BenchmarkAppendPaced(b *testing.B) {
+	const rate, writers = 40_000, 4
+	seconds := 10
+	if text := os.Getenv("PACED_SECONDS"); text != "" {
+		seconds, _ = strconv.Atoi(text)
+	}
+	s := open(b, b.TempDir(), plenty())
+	var paced sync.WaitGroup
+	all := make([][]time.Duration, writers)
+	for w := range writers {
+		all[w] = make([]time.Duration, 0, rate/writers*seconds)
+		paced.Go(func() { all[w] = appendPaced(s, all[w], rate/writers) })
+	}
+	paced.Wait()
+	waits := slices.Sorted(slices.Values(slices.Concat(all...)))
+	at := func(q float64) float64 { return float64(waits[int(q*float64(len(waits)-1))].Nanoseconds()) }
+	b.ReportMetric(at(.5), "p50-ns")
+	b.ReportMetric(at(.99), "p99-ns")
+	b.ReportMetric(at(.999), "p99.9-ns")
+	b.ReportMetric(at(.9999), "p99.99-ns")
+	b.ReportMetric(0, "ns/op")
+}
+
+// appendPaced adds as many lines as waits has room for, in bursts of a millisecond.
+func appendPaced(s *spool.Spool, waits []time.Duration, rate int) []time.Duration {
+	begun := time.Now()
+	for len(waits) < cap(waits) {
+		due := int(time.Since(begun).Seconds() * float64(rate))
+		for len(waits) < min(due, cap(waits)) {
+			before := time.Now()
+			_ = s.Append(line)
+			waits = append(waits, time.Since(before))
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return waits
+}
+
+func BenchmarkRead(b *testing.B) {
+	options := plenty()
+	options.MaxSize = 2 << 30
+	s := open(b, b.TempDir(), options)
+	c := cursor(b, s)
+	const lines = 200_000
+	for b.Loop() {
+		b.StopTimer()
+		for range lines {
+			_ = s.Append(line)
+		}
+		b.StartTimer()
+		for {
+			chunk, err := c.Read(5000, 1<<20)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if chunk == nil {
+				break
+			}
+			if err := c.Commit(chunk, uint64(len(chunk.Lines)), 0); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.N)*lines/b.Elapsed().Seconds(), "lines/s")
+}
+
+// BenchmarkReopen opens a spool of REOPEN_GIB (1 if not set) that a crash has left, with a cursor in its middle.
+func BenchmarkReopen(b *testing.B) {
+	gib := 1
+	if text := os.Getenv("REOPEN_GIB"); text != "" {
+		gib, _ = strconv.Atoi(text)
+	}
+	dir := filepath.Join(b.TempDir(), "spool")
+	options := plenty()
+	options.MaxSize = int64(gib+1) << 30
+	s, _, err := spool.Open(dir, options, "a")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for range int64(gib) << 30 / 680 {
+		if err := s.Append(line); err != nil {
+			b.Fatal(err)
+		}
+	}
+	size := s.Status().Size
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	for range b.N {
+		s, _, err := spool.Open(dir, options, "a")
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(size)/(1<<30), "GiB")
+}
