@@ -8,6 +8,7 @@ package modules
 import (
 	_ "github.com/gatehouse-proxy/gatehouse/modules/balance"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/front"
+	_ "github.com/gatehouse-proxy/gatehouse/modules/idempotency"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ipban"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ready"
 )
