@@ -14,13 +14,13 @@ import (
 // fingerprintOf tells whether two requests with one key ask for the same: by method, host and URI as the client sent
 // them, the type and coding of the content, and the body. The order of query parameters with different names does not count.
 func (h *Handler) fingerprintOf(r *http.Request, body []byte) string {
-	uri, host := r.URL, r.Host
+	uri := r.URL
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
-		uri, host = original.URL, original.Host
+		uri = original.URL
 	}
 	return h.keys.fingerprint(
 		[]byte(r.Method),
-		[]byte(strings.ToLower(host)),
+		[]byte(strings.ToLower(r.Host)),
 		[]byte(uri.EscapedPath()),
 		[]byte(sortedQuery(uri.RawQuery)),
 		[]byte(r.Header.Get("Content-Type")),
