@@ -68,13 +68,14 @@ func main() {
 }
 
 func run() error {
-	s := settings{patience: 30 * time.Second}
+	s := settings{}
 	var name string
 	seeds := flag.String("seed", "", "seed of all chance (default: SEED in the environment, else 1)")
 	flag.StringVar(&s.algorithm, "algorithm", "gatehouse", "gatehouse, precise, or the controls lock-ttl and set-nx")
 	flag.IntVar(&s.keys, "keys", 10_000, "operations")
 	flag.IntVar(&s.duplicates, "duplicates", 16, "clients that send each at once")
 	flag.IntVar(&s.proxies, "proxies", 5, "proxy processes")
+	flag.DurationVar(&s.patience, "patience", 30*time.Second, "how long clients try")
 	flag.StringVar(&name, "faults", "all", "all, kill, redis or none")
 	flag.Parse()
 	var err error
