@@ -13,13 +13,16 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
@@ -335,57 +338,95 @@ func TestAddedLatency(t *testing.T) {
 }
 
 func quantile(took []time.Duration, q float64) time.Duration {
-	sorted := append([]time.Duration(nil), took...)
-	for i := range sorted { // insertion is enough for so few
-		for j := i; j > 0 && sorted[j] < sorted[j-1]; j-- {
-			sorted[j], sorted[j-1] = sorted[j-1], sorted[j]
-		}
-	}
+	sorted := slices.Sorted(slices.Values(took))
 	return sorted[int(q*float64(len(sorted)-1))]
 }
 
-// TestWaiters holds ten thousand requests with one key, and as many requests of plain Caddy, in this process, each on a
-// connection of its own, and compares the memory. Clients are the same in both.
-func TestWaiters(t *testing.T) {
-	const waiters = 10_000
-	perConnection := func(key string) float64 {
-		app := newApplication(t)
-		s := gatehousetest.Start(t, site(app, "wait 1m\nmax_waiters 20000"))
-		before := memory()
-		n := connections(t, waiters)
-		var open []net.Conn
-		for i := range n {
-			conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL(":8080"), "http://"))
-			if err != nil {
-				t.Fatalf("connection %d: %v", i, err)
-			}
-			open = append(open, conn)
-			fmt.Fprintf(conn, "POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n%s\r\nsoap", key)
-		}
-		if key == "" {
-			await(t, "all arrive", func() bool { return app.effects.Load() == int64(n) })
-		} else {
-			await(t, "all wait", func() bool { return metric(t, s, `gatehouse_idempotency_waiting{store="memory"}`) == float64(n-1) })
-		}
-		used := memory() - before
-		close(app.release)
-		for _, conn := range open {
-			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-			if err != nil || resp.StatusCode != 201 {
-				t.Fatalf("%v %v", resp, err)
-			}
-			_ = conn.Close()
-		}
-		t.Logf("%d connections, header %q: %.1f MB", n, strings.TrimSpace(key), used)
-		return used
-	}
-	t.Run("waiting", func(t *testing.T) { t.Log(perConnection("Idempotency-Key: k\r\n")) })
+// hold is what a waiter costs without idempotency_key: a handler of plain Caddy in which requests stay once their bodies are
+// read, as they are for any application.
+type hold struct{}
+
+// held counts the requests in hold, which leave when let is closed.
+var (
+	held atomic.Int64
+	let  = make(chan struct{})
+)
+
+func init() {
+	caddy.RegisterModule(hold{})
+	httpcaddyfile.RegisterHandlerDirective("hold", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		h.Next()
+		return hold{}, nil
+	})
+	httpcaddyfile.RegisterDirectiveOrder("hold", httpcaddyfile.Before, "reverse_proxy")
 }
 
-// connections is how many the limit on open files allows, a server's side included.
-func connections(t *testing.T, want int) int {
+// CaddyModule returns the Caddy module information.
+func (hold) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.hold", New: func() caddy.Module { return new(hold) }}
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (hold) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	if _, err := io.ReadAll(r.Body); err != nil {
+		return err
+	}
+	held.Add(1)
+	<-let
+	w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+// TestWaiters holds ten thousand requests with one key, and as many in plain Caddy, each on a connection of its own, and
+// compares the memory.
+func TestWaiters(t *testing.T) {
+	n := min(10_000, openFiles()/2-200)
+	var plain, waiting float64
+	t.Run("plain", func(t *testing.T) {
+		s := gatehousetest.Start(t, ":8080 {\n\thold\n}")
+		plain = holdRequests(t, s, n, func() bool { return held.Load() == int64(n) }, func() { close(let) })
+	})
+	t.Run("waiting", func(t *testing.T) {
+		app := newApplication(t)
+		s := gatehousetest.Start(t, site(app, "wait 1m"))
+		all := func() bool { return metric(t, s, `gatehouse_idempotency_waiting{store="memory"}`) == float64(n-1) }
+		waiting = holdRequests(t, s, n, all, func() { close(app.release) })
+		if app.effects.Load() != 1 {
+			t.Errorf("%d effects", app.effects.Load())
+		}
+	})
+	t.Logf("%d waiters take %.1f MB, and as many connections of plain Caddy %.1f MB: %.1f MB above", n, waiting, plain, waiting-plain)
+	if waiting-plain > 100*float64(n)/10_000 {
+		t.Errorf("%.1f MB above plain Caddy", waiting-plain)
+	}
+}
+
+// holdRequests opens connections with a request each, and returns what they take, in MB, when all are held.
+func holdRequests(t *testing.T, s *gatehousetest.Server, n int, all func() bool, release func()) float64 {
 	t.Helper()
-	return min(want, openFiles()/2-200)
+	before := memory()
+	open := make([]net.Conn, n)
+	for i := range open {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL(":8080"), "http://"))
+		if err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		defer conn.Close()
+		open[i] = conn
+		fmt.Fprint(conn, "POST /slow HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Length: 4\r\n\r\nsoap")
+	}
+	await(t, "all are held", all)
+	used := memory() - before
+	release()
+	in := bufio.NewReader(nil)
+	for _, conn := range open {
+		in.Reset(conn)
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil || resp.StatusCode != http.StatusCreated {
+			t.Fatalf("%v %v", resp, err)
+		}
+	}
+	return used
 }
 
 // memory is what the heap and the stacks take, in MB.
@@ -425,5 +466,3 @@ func TestReloads(t *testing.T) {
 		t.Errorf("%d effects of 8 keys", n)
 	}
 }
-
-var _ caddy.Module = idempotency.Handler{}

@@ -58,7 +58,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.bound.requests[passed].Inc()
 		return next.ServeHTTP(w, r)
 	}
-	op, no := h.admit(r, next, values)
+	var op *operation
+	var no *denied
+	aside(func() { op, no = h.admit(r, next, values) })
 	switch {
 	case h.DryRun:
 		return h.observe(w, r, next, op, no)

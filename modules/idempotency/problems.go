@@ -29,29 +29,49 @@ type problems struct {
 
 func (h *Handler) newProblems() problems {
 	return problems{
-		missing: problem{status: h.MissingStatus, word: "key-missing", title: "An idempotency key is required",
-			detail: "Send the header " + h.Header + " with a value that is new for each operation and the same for each of its retries."},
+		missing: problem{
+			status: h.MissingStatus, word: "key-missing", title: "An idempotency key is required",
+			detail: "Send the header " + h.Header + " with a value that is new for each operation and the same for each of its retries.",
+		},
 		malformed: problem{status: h.MissingStatus, word: "key-malformed", title: "The idempotency key is malformed"},
-		unidentified: problem{status: h.MissingStatus, word: "identity-required", title: "Idempotency keys need an identity",
-			detail: "Authenticate, so that your keys are told apart from those of other clients."},
-		tooLarge: problem{status: http.StatusRequestEntityTooLarge, word: "body-too-large", title: "The body is too large",
-			detail: fmt.Sprintf("Requests with an idempotency key may have a body of at most %d bytes. Nothing was carried out.", h.MaxBody)},
-		incomplete: problem{status: http.StatusBadRequest, word: "body-incomplete", title: "The body broke off",
-			detail: "The request ended before its body did. Nothing was carried out."},
-		mismatch: problem{status: h.MismatchStatus, word: "key-reused", title: "The idempotency key was used for another request",
-			detail: "Use a new key for a new operation, and send a retry unchanged."},
-		inFlight: problem{status: h.ConflictStatus, word: "in-flight", title: "The operation is under way", later: true,
-			detail: "An earlier request with this key is not answered yet. Retry with the same key to get its answer."},
-		unknown: problem{status: h.ConflictStatus, word: "outcome-unknown", title: "The outcome of the operation is unknown",
+		unidentified: problem{
+			status: h.MissingStatus, word: "identity-required", title: "Idempotency keys need an identity",
+			detail: "Authenticate, so that your keys are told apart from those of other clients.",
+		},
+		tooLarge: problem{
+			status: http.StatusRequestEntityTooLarge, word: "body-too-large", title: "The body is too large",
+			detail: fmt.Sprintf("Requests with an idempotency key may have a body of at most %d bytes. Nothing was carried out.", h.MaxBody),
+		},
+		incomplete: problem{
+			status: http.StatusBadRequest, word: "body-incomplete", title: "The body broke off",
+			detail: "The request ended before its body did. Nothing was carried out.",
+		},
+		mismatch: problem{
+			status: h.MismatchStatus, word: "key-reused", title: "The idempotency key was used for another request",
+			detail: "Use a new key for a new operation, and send a retry unchanged.",
+		},
+		inFlight: problem{
+			status: h.ConflictStatus, word: "in-flight", title: "The operation is under way", later: true,
+			detail: "An earlier request with this key is not answered yet. Retry with the same key to get its answer.",
+		},
+		unknown: problem{
+			status: h.ConflictStatus, word: "outcome-unknown", title: "The outcome of the operation is unknown",
 			detail: "An earlier request with this key may or may not have taken effect. It is not sent again. " +
-				"Find out before you try with a new key."},
-		broken: problem{status: http.StatusBadGateway, word: "outcome-unknown", title: "The outcome of the operation is unknown",
+				"Find out before you try with a new key.",
+		},
+		broken: problem{
+			status: http.StatusBadGateway, word: "outcome-unknown", title: "The outcome of the operation is unknown",
 			detail: "The request was sent and its answer did not arrive: it may or may not have taken effect. " +
-				"Retry with the same key: it is never carried out twice."},
-		unavailable: problem{status: h.ConflictStatus, word: "result-unavailable", title: "The operation is done, its answer was not kept",
-			detail: "The request was carried out. Its answer cannot be repeated, because it was too large, a stream, or not to be kept."},
-		away: problem{status: http.StatusServiceUnavailable, word: "store-unavailable", title: "Idempotency keys cannot be checked", later: true,
-			detail: "Nothing was carried out. Retry with the same key."},
+				"Retry with the same key: it is never carried out twice.",
+		},
+		unavailable: problem{
+			status: h.ConflictStatus, word: "result-unavailable", title: "The operation is done, its answer was not kept",
+			detail: "The request was carried out. Its answer cannot be repeated, because it was too large, a stream, or not to be kept.",
+		},
+		away: problem{
+			status: http.StatusServiceUnavailable, word: "store-unavailable", title: "Idempotency keys cannot be checked", later: true,
+			detail: "Nothing was carried out. Retry with the same key.",
+		},
 	}
 }
 

@@ -183,7 +183,9 @@ func TestDifferentRequestsAreMismatches(t *testing.T) {
 		"path":  func() gatehousetest.Response { return post(s, "/other", "k", "soap", "Content-Type: text/plain") },
 		"query": func() gatehousetest.Response { return post(s, "/orders?x=1", "k", "soap", "Content-Type: text/plain") },
 		"type":  func() gatehousetest.Response { return post(s, "/orders", "k", "soap", "Content-Type: text/html") },
-		"host":  func() gatehousetest.Response { return post(s, "/orders", "k", "soap", "Content-Type: text/plain", "Host: x.example") },
+		"host": func() gatehousetest.Response {
+			return post(s, "/orders", "k", "soap", "Content-Type: text/plain", "Host: x.example")
+		},
 		"method": func() gatehousetest.Response {
 			return s.Do("PATCH", s.URL(":8080")+"/orders", "soap", "Idempotency-Key: k", "Content-Type: text/plain")
 		},
