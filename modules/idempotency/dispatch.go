@@ -76,6 +76,9 @@ func (h *Handler) dispatch(w http.ResponseWriter, op *operation) *exchange {
 func (x *exchange) call(op *operation, ctx context.Context) {
 	defer func() { x.panicked = recover() }()
 	x.err = op.next.ServeHTTP(x.rec, op.outgoing().WithContext(ctx))
+	if x.err == nil && x.rec.status == 0 {
+		x.rec.WriteHeader(http.StatusOK) // which net/http would do
+	}
 }
 
 func (x *exchange) facts() facts {
