@@ -73,6 +73,13 @@ live: ## Compare upstream selection on real proxies, beside nginx and HAProxy wh
 	go run ./loadtest/upstreams
 	go run ./loadtest/upstreams -cost
 
+.PHONY: chaos
+chaos: ## Break everything around idempotency keys, with three seeds (SEED= takes one), and the two controls that must fail
+	.ci/need-redis
+	for seed in $(or $(SEED),1 2 3); do go run ./loadtest/idempotency -seed $$seed || exit 1; done
+	go run ./loadtest/idempotency -faults redis -keys 2000
+	for control in lock-ttl set-nx; do go run ./loadtest/idempotency -algorithm $$control -keys 200 -patience 3s || exit 1; done
+
 .PHONY: xbuild
 xbuild: ## Build bin/gatehouse-xcaddy by xcaddy, and check that it is the same proxy
 	go build -C cmd/xbuild -o ../../bin/xbuild .

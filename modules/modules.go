@@ -9,6 +9,7 @@ import (
 	_ "github.com/gatehouse-proxy/gatehouse/modules/balance"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/collector"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/front"
+	_ "github.com/gatehouse-proxy/gatehouse/modules/idempotency"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ipban"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/logship"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ready"
