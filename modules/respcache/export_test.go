@@ -1,0 +1,14 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package respcache
+
+import "context"
+
+// PurgeForTest purges as the admin endpoint does.
+func PurgeForTest(app any, p Purge) error {
+	if err := p.check(); err != nil {
+		return err
+	}
+	return app.(*App).purge(context.Background(), []Purge{p})
+}
