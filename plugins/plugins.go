@@ -7,4 +7,5 @@ package plugins
 import (
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/memory"
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/redis"
+	_ "github.com/gatehouse-proxy/gatehouse/plugins/ristretto"
 )
