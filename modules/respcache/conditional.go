@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// conditionalFields are the preconditions that a cache may evaluate, RFC 9111 section 4.3.2, and the ones about ranges.
+// conditionalFields are the preconditions that a cache may evaluate, RFC 9111 section 4.3.2.
 var conditionalFields = [...]string{"If-None-Match", "If-Modified-Since"}
 
 // forOriginOnly reports whether a request has preconditions that only the origin may evaluate: RFC 9111 section 4.3.2.

@@ -12,3 +12,10 @@ func PurgeForTest(app any, p Purge) error {
 	}
 	return app.(*App).purge(context.Background(), []Purge{p})
 }
+
+// PoisonForTest overwrites the memory of bodies when it is given back, so that a reader that comes too late is found out.
+func PoisonForTest(h *Handler) {
+	h.cache.memory.arena.mu.Lock()
+	defer h.cache.memory.arena.mu.Unlock()
+	h.cache.memory.arena.poison = true
+}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -52,7 +53,6 @@ type lead struct {
 	expected  int64 // Content-Length, or -1
 	reason    string
 	sent      chan error // of the goroutine that writes to the client; nil if there is none
-	served    bool       // the client has its answer
 }
 
 func (h *Handler) newLead(w http.ResponseWriter, r *http.Request, q *query, f *fill, fwd string) *lead {
@@ -183,7 +183,6 @@ func (l *lead) pass(reason string) {
 	if reason != reasonNoRoom && l.status < 500 && l.q.method == http.MethodGet && !l.own {
 		l.h.cache.passes.add(l.q.key, time.Now())
 	}
-	l.served = true
 	// The client's conditions were taken off for the cache's sake: they hold for the client still.
 	plain := storedHeader{{"Etag", first1(l.header["Etag"])}, {"Last-Modified", first1(l.header["Last-Modified"])}, {"Date", first1(l.header["Date"])}}
 	unchanged := !l.own && l.status == http.StatusOK && notModified(l.q.header, plain, time.Now())
@@ -198,6 +197,8 @@ func (l *lead) pass(reason string) {
 		}
 		l.mode = discarded
 		l.w.WriteHeader(http.StatusNotModified)
+		// The upstream's body is read to its end for nothing, this once; the client need not wait for that.
+		_ = http.NewResponseController(l.w).Flush()
 		return
 	}
 	l.mode = direct
@@ -239,7 +240,6 @@ func (l *lead) confirm(resp response) {
 	if l.w == nil {
 		return
 	}
-	l.served = true
 	s := planServing(l.q, o)
 	status := cacheStatus{
 		fwd: l.fwd, fwdStatus: http.StatusNotModified, ttl: o.lifetime - o.initialAge, hasTTL: true,
@@ -257,7 +257,6 @@ func (l *lead) serveStale(why string) {
 	if l.w == nil {
 		return
 	}
-	l.served = true
 	s := planServing(l.q, l.stale)
 	status := cacheStatus{hit: true, ttl: l.reuse.ttl, hasTTL: true, key: l.q.key, detail: "stale-if-error-" + why}
 	m := writeHead(l.w, l.stale, &s, &status, l.reuse.age, true)
@@ -306,7 +305,20 @@ func (l *lead) awaitClient(err error) error {
 	if l.mode == discarded {
 		return nil
 	}
+	if l.mode == shared {
+		l.sendTrailers()
+	}
 	return err
+}
+
+// sendTrailers gives trailers that nobody announced to the client that asked. net/http sends them only with chunks, which a flush
+// makes it use.
+func (l *lead) sendTrailers() {
+	for name, values := range l.header {
+		if strings.HasPrefix(name, http.TrailerPrefix) && http.NewResponseController(l.w).Flush() == nil {
+			l.w.Header()[name] = values
+		}
+	}
 }
 
 // failed is for a next handler that returned an error and wrote nothing.

@@ -125,7 +125,7 @@ func (l *lead) serveStream(o *object) {
 	}
 	l.q.dryDetail(&status)
 	writeHead(l.w, o, &s, &status, o.initialAge, o.initialAge >= time.Second || l.header["Age"] != nil)
-	l.sent, l.served = make(chan error, 1), true
+	l.sent = make(chan error, 1)
 	go func(client context.Context) {
 		var err error
 		if s.part != noBody {

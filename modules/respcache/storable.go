@@ -48,9 +48,8 @@ type terms struct {
 // storagePolicy is what the configuration adds to the rules of storage.
 type storagePolicy struct {
 	freshnessPolicy
-	// grace is how long a stale answer may be used while it is refreshed, and staleIfErr after an error, if the answer
-	// does not say.
-	grace, staleIfErr time.Duration
+	// grace is how long a stale answer may be used while it is refreshed, if the answer does not say.
+	grace time.Duration
 }
 
 // storable decides whether the answer to a GET may be stored in a shared cache, RFC 9111 section 3, and on which terms.
@@ -72,7 +71,7 @@ func storable(req http.Header, reqDirectives directives, r response, p storagePo
 	}
 	if !t.neverStale && !t.alwaysValidate {
 		t.staleWhile = given(d.staleWhileRevalidate, p.grace)
-		t.staleIfError = given(d.staleIfError, p.staleIfErr)
+		t.staleIfError = given(d.staleIfError, 0)
 	}
 	_, explicit := r.explicitLifetime(d, targeted)
 	switch {

@@ -363,3 +363,29 @@ func TestUpstreamIsDown(t *testing.T) {
 		t.Errorf("got %s, %s", resp.Status, resp.Header.Get("Cache-Status"))
 	}
 }
+
+// Trailers reach the client that asked, announced or not, and what has them is not stored.
+func TestTrailers(t *testing.T) {
+	for name, announced := range map[string]bool{"announced": true, "not announced": false} {
+		t.Run(name, func(t *testing.T) {
+			o := newOrigin(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Cache-Control", "max-age=60")
+				key := http.TrailerPrefix + "X-Sum"
+				if announced {
+					w.Header().Set("Trailer", "X-Sum")
+					key = "X-Sum"
+				}
+				_, _ = io.WriteString(w, "body")
+				_ = http.NewResponseController(w).Flush()
+				w.Header().Set(key, "1")
+			})
+			s := front(t, o)
+			for range 2 {
+				resp := s.Get("/")
+				if resp.Body != "body" || resp.Trailer.Get("X-Sum") != "1" || cached(resp) {
+					t.Errorf("got %q, trailers %v, %s", resp.Body, resp.Trailer, resp.Header.Get("Cache-Status"))
+				}
+			}
+		})
+	}
+}
