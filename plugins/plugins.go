@@ -7,6 +7,7 @@ package plugins
 import (
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/memory"
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/redis"
+	_ "github.com/gatehouse-proxy/gatehouse/plugins/ristretto"
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/sinks/file"
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/sinks/httpsink"
 )

@@ -129,7 +129,8 @@ func TestValues(t *testing.T) {
 
 	accept(t, directive.Size, "256MiB", int64(256<<20))
 	accept(t, directive.Size, "4GB", int64(4e9))
-	reject(t, directive.Size, "", "0", "0MiB", "100", "-1MiB", "MiB", "99999999TiB", "x")
+	accept(t, directive.Size, "1.5GiB", int64(3<<29))
+	reject(t, directive.Size, "", "0", "0MiB", "100", "1.5", " 256", "256 ", "1 MiB", "-1MiB", "MiB", "1,024KB", "99999999TiB", "x")
 
 	accept(t, directive.OneOf("local", "open"), "open", "open")
 	reject(t, directive.OneOf("local", "open"), "", "closed")

@@ -82,11 +82,12 @@ func Number(low, high float64) func(string) (float64, error) {
 	}
 }
 
-// Size accepts a number of bytes above zero with its unit, such as 64KiB, 256MiB or 4GB. A bare number is rejected: it is
-// a forgotten unit more often than a number of bytes.
+// Size accepts a number of bytes above zero with its unit, such as 64KiB, 1.5GiB or 4GB. A number without a unit is rejected,
+// also one with a decimal point: it is a forgotten unit more often than a number of bytes.
 func Size(s string) (int64, error) {
 	v, err := humanize.ParseBytes(s)
-	if err != nil || v == 0 || v > math.MaxInt64 || strings.TrimRight(s, "0123456789") == s[:0] {
+	unit := strings.TrimLeft(s, "0123456789.")
+	if err != nil || v == 0 || v > math.MaxInt64 || unit == "" || unit == s || strings.ContainsAny(s, " \t,") {
 		return 0, fmt.Errorf("expected a size with its unit, such as 64KiB or 256MiB, found %q", s)
 	}
 	return int64(v), nil

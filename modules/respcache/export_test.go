@@ -1,0 +1,21 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package respcache
+
+import "context"
+
+// PurgeForTest purges as the admin endpoint does.
+func PurgeForTest(app any, p Purge) error {
+	if err := p.check(); err != nil {
+		return err
+	}
+	return app.(*App).purge(context.Background(), []Purge{p})
+}
+
+// PoisonForTest overwrites the memory of bodies when it is given back, so that a reader that comes too late is found out.
+func PoisonForTest(h *Handler) {
+	h.cache.memory.arena.mu.Lock()
+	defer h.cache.memory.arena.mu.Unlock()
+	h.cache.memory.arena.poison = true
+}

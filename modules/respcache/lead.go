@@ -1,0 +1,351 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package respcache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// mode is what a lead does with what the next handler writes.
+type mode uint8
+
+const (
+	undecided mode = iota // no header yet
+	direct                // it goes to the client as it is
+	shared                // it goes into a stream, which the client reads like everybody who waits
+	discarded             // the client has been answered from the store
+	again                 // the origin has to be asked once more, without conditions
+)
+
+// lead is one request to the upstream: it is the response writer of the next handler, and decides when the header comes what
+// becomes of the answer. The next handler runs in the goroutine of the client's request; a stream's content is written to
+// the client by another one, so that a slow client holds up nobody.
+type lead struct {
+	h     *Handler
+	w     http.ResponseWriter // of the client; nil for a refresh in the background
+	r     *http.Request       // of the client
+	ctx   context.Context     // of the fill, which may outlive the client's
+	q     *query
+	f     *fill
+	stale *object // that is validated, or used if the upstream fails; nil if there is none
+	reuse reuse   // of stale
+	fwd   string
+	// own says that the client's own conditions and ranges were sent on, so that the answer may be no whole one.
+	own bool
+	// asked says that the validators of stale were sent.
+	asked bool
+
+	before    http.Header // what outer handlers had set
+	header    http.Header // what the next handler sees
+	mode      mode
+	status    int
+	requested time.Time
+	expected  int64 // Content-Length, or -1
+	reason    string
+	sent      chan error // of the goroutine that writes to the client; nil if there is none
+}
+
+func (h *Handler) newLead(w http.ResponseWriter, r *http.Request, q *query, f *fill, fwd string) *lead {
+	l := &lead{h: h, w: w, r: r, q: q, f: f, fwd: fwd, expected: -1}
+	if w != nil {
+		l.before = w.Header().Clone()
+	}
+	l.header = l.before.Clone()
+	if l.header == nil {
+		l.header = http.Header{}
+	}
+	return l
+}
+
+// Header implements http.ResponseWriter.
+func (l *lead) Header() http.Header {
+	if l.mode == direct {
+		return l.w.Header() // for trailers
+	}
+	return l.header
+}
+
+// Unwrap lets http.ResponseController hijack and set deadlines, which concern the client's connection alone.
+func (l *lead) Unwrap() http.ResponseWriter { return l.w }
+
+// WriteHeader implements http.ResponseWriter.
+func (l *lead) WriteHeader(status int) {
+	switch {
+	case l.mode != undecided:
+	case status >= 100 && status < 200 && status != http.StatusSwitchingProtocols:
+		l.informational(status)
+	default:
+		l.status = status
+		l.decide(time.Now())
+	}
+}
+
+// informational passes 103 Early Hints and its like to the client that began the fill.
+func (l *lead) informational(status int) {
+	if l.w == nil {
+		return
+	}
+	h := l.w.Header()
+	copyInto(h, l.header)
+	l.w.WriteHeader(status)
+	copyInto(h, l.before)
+}
+
+// copyInto makes dst hold what src does, and nothing else.
+func copyInto(dst, src http.Header) {
+	clear(dst)
+	for name, values := range src {
+		dst[name] = slices.Clone(values)
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (l *lead) Write(p []byte) (int, error) {
+	if l.mode == undecided {
+		l.WriteHeader(http.StatusOK)
+	}
+	switch l.mode {
+	case direct:
+		return l.w.Write(p)
+	case shared:
+		return l.f.stream.write(l.ctx, p)
+	}
+	return len(p), nil
+}
+
+// ReadFrom implements io.ReaderFrom: what passes goes the way of io.Copy, what is stored comes by Write.
+func (l *lead) ReadFrom(r io.Reader) (int64, error) {
+	if l.mode == undecided {
+		l.WriteHeader(http.StatusOK)
+	}
+	if l.mode == direct {
+		return io.Copy(l.w, r)
+	}
+	return io.Copy(struct{ io.Writer }{l}, r)
+}
+
+// FlushError implements the interface that http.ResponseController looks for. A stream needs no flush: its readers do that.
+func (l *lead) FlushError() error {
+	if l.mode == undecided {
+		l.WriteHeader(http.StatusOK)
+	}
+	if l.mode == direct {
+		return http.NewResponseController(l.w).Flush()
+	}
+	return nil
+}
+
+// decide is called once, when the header of the answer is known.
+func (l *lead) decide(now time.Time) {
+	resp := response{status: l.status, header: l.header, requested: l.requested, received: now}
+	if l.stale != nil {
+		switch {
+		case l.asked && l.status == http.StatusNotModified && selects(l.header, l.stale.header):
+			l.confirm(resp)
+			return
+		case l.asked && l.status == http.StatusNotModified:
+			l.mode = again
+			return
+		case originFailed(l.status) && usableAfterError(&l.stale.terms, &l.q.directives, l.reuse, l.h.serveStale):
+			l.mode = discarded
+			l.f.settle(notShared)
+			l.serveStale(strconv.Itoa(l.status))
+			return
+		}
+	}
+	t, reason := storable(l.q.header, l.q.directives, resp, l.h.policy)
+	if reason == "" {
+		reason = l.share(resp, t)
+	}
+	if reason != "" {
+		l.pass(reason)
+	}
+}
+
+// pass gives an answer that is not stored to the client, as it is, while it comes.
+func (l *lead) pass(reason string) {
+	l.reason = reason
+	l.f.settle(notShared)
+	if l.w == nil {
+		l.mode = discarded
+		return
+	}
+	if reason != reasonNoRoom && l.status < 500 && l.q.method == http.MethodGet && !l.own {
+		l.h.cache.passes.add(l.q.key, time.Now())
+	}
+	// The client's conditions were taken off for the cache's sake: they hold for the client still.
+	plain := storedHeader{{"Etag", first1(l.header["Etag"])}, {"Last-Modified", first1(l.header["Last-Modified"])}, {"Date", first1(l.header["Date"])}}
+	unchanged := !l.own && l.status == http.StatusOK && notModified(l.q.header, plain, time.Now())
+	h := l.w.Header()
+	copyInto(h, l.header)
+	status := cacheStatus{fwd: l.fwd, fwdStatus: l.status, key: l.q.key, detail: reason}
+	l.q.dryDetail(&status)
+	h["Cache-Status"] = append(h["Cache-Status"], status.String())
+	if unchanged {
+		for _, name := range [...]string{"Content-Length", "Content-Type", "Content-Encoding"} {
+			delete(h, name)
+		}
+		l.mode = discarded
+		l.w.WriteHeader(http.StatusNotModified)
+		// The upstream's body is read to its end for nothing, this once; the client need not wait for that.
+		_ = http.NewResponseController(l.w).Flush()
+		return
+	}
+	l.mode = direct
+	l.w.WriteHeader(l.status)
+}
+
+// confirm takes in a 304: the stored answer holds, with the header as the 304 updates it. RFC 9111 section 4.3.4.
+func (l *lead) confirm(resp response) {
+	l.mode = discarded
+	merged := freshened(l.stale.header, l.header)
+	for name, values := range l.before { // set by outer handlers, and no part of the 304
+		if slices.Equal(l.header[name], values) && l.stale.header.get(name) == "" {
+			delete(merged, name)
+		}
+	}
+	resp.status, resp.header = l.stale.status, merged
+	t, reason := storable(l.q.header, l.q.directives, resp, l.h.policy)
+	if reason == reasonSetCookie {
+		panic("BUG: a cookie was merged")
+	}
+	o := l.newObject(resp, t, merged, l.stale.vary)
+	o.removed, o.accepted, o.varies = l.stale.removed, l.stale.accepted, l.stale.varies
+	o.body, o.length, o.marks = l.stale.body, l.stale.length, l.stale.marks
+	if !o.body.acquire() {
+		panic("BUG: the body of a held object is gone")
+	}
+	o.gen.retain(o.marks)
+	l.f.object = o
+	stored := false
+	if reason == "" {
+		stored, reason = l.h.cache.put(l.f, o, l.h.Variants, l.h.maxObject()*4)
+	}
+	if stored && t.shareable() {
+		l.f.settle(finished)
+	} else {
+		l.f.settle(notShared)
+	}
+	l.reason = reason
+	if l.w == nil {
+		return
+	}
+	s := planServing(l.q, o)
+	status := cacheStatus{
+		fwd: l.fwd, fwdStatus: http.StatusNotModified, ttl: o.lifetime - o.initialAge, hasTTL: true,
+		stored: stored, key: l.q.key, detail: reason,
+	}
+	if cookies := l.header["Set-Cookie"]; len(cookies) > 0 { // for this client, and no other
+		l.w.Header()["Set-Cookie"] = slices.Clone(cookies)
+	}
+	m := writeHead(l.w, o, &s, &status, o.initialAge, true)
+	l.finishBody(o, &s, m)
+}
+
+// serveStale answers with the stale object because the upstream failed.
+func (l *lead) serveStale(why string) {
+	if l.w == nil {
+		return
+	}
+	s := planServing(l.q, l.stale)
+	status := cacheStatus{hit: true, ttl: l.reuse.ttl, hasTTL: true, key: l.q.key, detail: "stale-if-error-" + why}
+	m := writeHead(l.w, l.stale, &s, &status, l.reuse.age, true)
+	l.finishBody(l.stale, &s, m)
+}
+
+// finishBody writes the body of an object, and keeps how that went for the end of the request.
+func (l *lead) finishBody(o *object, s *serving, m *multipart) {
+	l.sent = make(chan error, 1)
+	l.sent <- o.writeBody(l.w, s, m)
+}
+
+// complete ends the fill after the next handler has returned with err, and reports what the handler returns.
+func (l *lead) complete(err error) error {
+	if l.mode == undecided && err == nil {
+		// Nobody answered: net/http makes an empty 200 of it, as it would without a cache.
+		l.reason = reasonNoFreshness
+		l.f.settle(notShared)
+		if l.w != nil {
+			copyInto(l.w.Header(), l.header)
+		}
+		return nil
+	}
+	if l.mode == undecided {
+		return l.failed(err)
+	}
+	if l.mode == shared {
+		l.finishStream(err)
+	}
+	return l.awaitClient(err)
+}
+
+// awaitClient waits until the client has its answer. A client that has part of one must not take it for the whole: its
+// connection is cut, as net/http does for a handler that panics with ErrAbortHandler.
+func (l *lead) awaitClient(err error) error {
+	if l.sent == nil {
+		return err
+	}
+	sent := <-l.sent
+	if l.mode == shared && (err != nil || sent != nil || l.reason == reasonBroken) {
+		panic(http.ErrAbortHandler)
+	}
+	if sent != nil {
+		return nil // the client is gone, which is nobody's fault
+	}
+	if l.mode == discarded {
+		return nil
+	}
+	if l.mode == shared {
+		l.sendTrailers()
+	}
+	return err
+}
+
+// sendTrailers gives trailers that nobody announced to the client that asked. net/http sends them only with chunks, which a flush
+// makes it use.
+func (l *lead) sendTrailers() {
+	for name, values := range l.header {
+		if strings.HasPrefix(name, http.TrailerPrefix) && http.NewResponseController(l.w).Flush() == nil {
+			l.w.Header()[name] = values
+		}
+	}
+}
+
+// failed is for a next handler that returned an error and wrote nothing.
+func (l *lead) failed(err error) error {
+	var answer caddyhttp.HandlerError
+	status := http.StatusInternalServerError
+	if errors.As(err, &answer) && answer.StatusCode != 0 {
+		status = answer.StatusCode
+	}
+	canceled := l.ctx.Err() != nil
+	if !canceled && originFailed(status) {
+		l.f.err = err
+		l.f.settle(failed)
+	} else {
+		l.f.settle(notShared)
+		l.h.cache.passes.add(l.q.key, time.Now())
+	}
+	if l.w == nil || canceled {
+		return err
+	}
+	if l.stale != nil && originFailed(status) && usableAfterError(&l.stale.terms, &l.q.directives, l.reuse, l.h.serveStale) {
+		l.mode = discarded
+		l.serveStale(strconv.Itoa(status))
+		return l.awaitClient(nil)
+	}
+	cs := cacheStatus{fwd: l.fwd, key: l.q.key, detail: "error"}
+	h := l.w.Header()
+	h["Cache-Status"] = append(h["Cache-Status"], cs.String())
+	return err
+}

@@ -1,0 +1,223 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package respcache
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// headerField is one line of a stored header, its name in canonical form.
+type headerField struct{ name, value string }
+
+// storedHeader is a header as it is kept: a slice takes a third of a map's memory.
+type storedHeader []headerField
+
+// get returns the first line of a field, or nothing.
+func (s storedHeader) get(name string) string {
+	for i := range s {
+		if s[i].name == name {
+			return s[i].value
+		}
+	}
+	return ""
+}
+
+// header is a copy for those who change it.
+func (s storedHeader) header() http.Header {
+	h := make(http.Header, len(s)+4)
+	for _, f := range s {
+		h[f.name] = append(h[f.name], f.value)
+	}
+	return h
+}
+
+// notStored are fields that are made anew for each answer, or concern one client alone.
+var notStored = []string{
+	"Age", "Cache-Status", "Set-Cookie", "Set-Cookie2", "Alt-Svc", "Clear-Site-Data", "Content-Length",
+}
+
+// keepHeader makes a stored header, without the withheld fields. Values are copied: those of the upstream's answer are cut from
+// one large string.
+func keepHeader(h http.Header, withheld []string) storedHeader {
+	kept := make(storedHeader, 0, len(h))
+	for name, values := range h {
+		if slices.Contains(notStored, name) || slices.Contains(withheld, name) || strings.HasPrefix(name, http.TrailerPrefix) {
+			continue
+		}
+		for _, value := range values {
+			kept = append(kept, headerField{name, strings.Clone(value)})
+		}
+	}
+	slices.SortStableFunc(kept, func(a, b headerField) int { return strings.Compare(a.name, b.name) })
+	return kept
+}
+
+// object is one stored answer. It does not change once others can see it: an answer that is freshened is a new object with
+// the same body.
+type object struct {
+	terms
+	refs atomic.Int32
+
+	key      string
+	status   int
+	header   storedHeader
+	vary     []varyField // what selected it, save Accept-Encoding
+	accepted codings     // by the request that it answered
+	varies   bool        // Vary names Accept-Encoding
+	coding   codings     // of the body
+	known    bool        // the coding is one that this cache tells apart
+
+	removed []string // fields of outer handlers that the answer's own handlers took away, such as Server
+
+	body   *body
+	length int64 // of the body, or -1 while it comes in and nobody has said
+	born   int64 // when it was made, in Unix nanoseconds, by its age
+	came   int64 // when it was received, likewise
+	began  uint64
+	marks  []*mark
+	gen    *generations
+}
+
+// acquire takes a reference, unless the object is gone already.
+func (o *object) acquire() bool {
+	for {
+		n := o.refs.Load()
+		if n <= 0 {
+			return false
+		}
+		if o.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (o *object) release(err error) {
+	switch n := o.refs.Add(-1); {
+	case n == 0:
+		o.body.releaseAfter(err)
+		o.gen.forget(o.marks)
+	case n < 0:
+		panic("BUG: an object was released more often than acquired")
+	}
+}
+
+// age is the answer's current age, RFC 9111 section 4.2.3.
+func (o *object) age(now time.Time) time.Duration {
+	return time.Duration(max(0, now.UnixNano()-o.born))
+}
+
+// answers reports whether the object may answer a request with these fields, RFC 9111 section 4.1. A body in a coding that the
+// client does not accept never does, whatever Vary says; one that was chosen from fewer or other codings than the client
+// accepts does if the upstream would have chosen it again.
+func (o *object) answers(req http.Header, accepted codings) bool {
+	switch {
+	case !o.known: // a coding that only who asks in the same words can be given
+		if !o.varies || o.accepted != accepted {
+			return false
+		}
+	case o.coding&^accepted != 0:
+		return false
+	case o.varies && o.accepted != accepted:
+		// The set it was chosen from was larger, and its coding is still accepted: it would be chosen again. Identity
+		// was chosen although more was offered: less would not change that.
+		if accepted&^o.accepted != 0 {
+			return false
+		}
+	}
+	return matches(o.vary, req)
+}
+
+const (
+	objectOverhead   = 480 // of an object and its body, in bytes, besides what is counted
+	fieldOverhead    = 32
+	resourceOverhead = 320 // of a resource, and of the store's own record of it
+)
+
+// cost is what the object takes, in bytes.
+func (o *object) cost() int64 {
+	n := objectOverhead + o.body.capacity() + 40*int64(len(o.body.blocks)) + 8*int64(len(o.marks))
+	for _, f := range o.header {
+		n += fieldOverhead + int64(len(f.value))
+	}
+	for _, f := range o.vary {
+		n += fieldOverhead + int64(len(f.value))
+	}
+	return n
+}
+
+// resource is all that is stored under one key: an answer for each variant, the newest first. It does not change; a variant
+// that is added makes a new resource.
+type resource struct {
+	key     string
+	objects []*object
+	cost    int64
+}
+
+// newResource takes a reference to each object, and leaves out those that are gone.
+func newResource(key string, objects []*object) *resource {
+	r := &resource{key: key, cost: resourceOverhead + int64(len(key))}
+	for _, o := range objects {
+		if o.acquire() {
+			r.objects = append(r.objects, o)
+			r.cost += o.cost()
+		}
+	}
+	return r
+}
+
+// Cost implements Value.
+func (r *resource) Cost() int64 { return r.cost }
+
+// Gone implements Value.
+func (r *resource) Gone() {
+	for _, o := range r.objects {
+		o.release(nil)
+	}
+}
+
+// find returns the newest object that answers a request, with a reference for the caller, or nil. stored says that there
+// are objects of other variants.
+func (r *resource) find(req http.Header, accepted codings) (found *object, stored bool) {
+	for _, o := range r.objects {
+		if o.answers(req, accepted) && o.acquire() {
+			return o, true
+		}
+	}
+	return nil, len(r.objects) > 0
+}
+
+// replaces reports whether a new object takes the place of an old one: it would always be found before it.
+func (o *object) replaces(old *object) bool {
+	if o.accepted != old.accepted || len(o.vary) != len(old.vary) || o.varies != old.varies || o.coding != old.coding {
+		return false
+	}
+	return slices.Equal(o.vary, old.vary)
+}
+
+// with lists the objects of a resource beside a new one, the newest first and as many as variants and bytes allow. Objects
+// that are dead are left out.
+func (r *resource) with(o *object, variants int, bytes int64) []*object {
+	objects := []*object{o}
+	total := o.cost()
+	if r == nil {
+		return objects
+	}
+	for _, old := range r.objects {
+		if o.replaces(old) {
+			continue
+		}
+		if dead, _ := old.gen.state(old); dead {
+			continue
+		}
+		if total += old.cost(); len(objects) >= variants || total > bytes {
+			break
+		}
+		objects = append(objects, old)
+	}
+	return objects
+}

@@ -1,0 +1,205 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package respcache
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// share begins a stream for an answer that may be stored, or says why it is not one.
+func (l *lead) share(resp response, t terms) (reason string) {
+	fields, reason := selecting(l.header["Vary"], l.q.header)
+	if reason != "" {
+		return reason
+	}
+	tags, groups, ok := tagsOf(l.header)
+	if !ok {
+		return reasonTags
+	}
+	if l.own || l.q.method != http.MethodGet {
+		return reasonNotWhole
+	}
+	if reason = l.readLength(); reason != "" {
+		return reason
+	}
+	b := newBody(&l.h.cache.memory)
+	if l.expected > 0 && !b.reserve(l.expected) {
+		b.release()
+		return reasonNoRoom
+	}
+	o := l.newObject(resp, t, l.ownHeader(), fields)
+	o.body, o.length = b, l.expected
+	o.marks = l.h.cache.generations.of(namesOf(&l.q.target, tags, groups))
+	l.h.cache.learn(l.q, l.header)
+	l.f.object, l.f.stream, l.f.stored = o, newStream(b, l.h.maxObject()), true
+	l.mode = shared
+	if t.shareable() && !l.f.invalid.Load() {
+		l.f.settle(streaming)
+	} else {
+		l.f.settle(notShared)
+	}
+	l.serveStream(o)
+	return ""
+}
+
+// readLength reads Content-Length, and refuses what cannot be stored by it.
+func (l *lead) readLength() (reason string) {
+	lines := l.header["Content-Length"]
+	switch {
+	case l.status == http.StatusNoContent || l.status == http.StatusResetContent:
+		l.expected = 0
+		return ""
+	case len(lines) == 0:
+		return ""
+	case len(lines) > 1:
+		return reasonBadLength
+	}
+	n, err := strconv.ParseInt(lines[0], 10, 64)
+	switch {
+	case err != nil || n < 0:
+		return reasonBadLength
+	case n > l.h.maxObject():
+		return reasonTooLarge
+	}
+	l.expected = n
+	return ""
+}
+
+// ownHeader is the answer's header without what outer handlers had set, so that a hit does not have that twice.
+func (l *lead) ownHeader() http.Header {
+	own := make(http.Header, len(l.header))
+	for name, values := range l.header {
+		outer := l.before[name]
+		if len(values) >= len(outer) && slices.Equal(values[:len(outer)], outer) {
+			values = values[len(outer):]
+		}
+		if len(values) > 0 {
+			own[name] = values
+		}
+	}
+	return own
+}
+
+// newObject makes an object of an answer, without a body.
+func (l *lead) newObject(resp response, t terms, header http.Header, fields []varyField) *object {
+	coding, known := contentCoding(resp.header["Content-Encoding"])
+	o := &object{
+		terms: t, key: l.q.key, status: resp.status, vary: fields, accepted: l.q.accepted,
+		varies: variesOnCodings(resp.header["Vary"]), coding: coding, known: known,
+		born: resp.received.Add(-t.initialAge).UnixNano(), came: resp.received.UnixNano(),
+		began: l.f.began, gen: &l.h.cache.generations,
+	}
+	o.refs.Store(1)
+	if len(header["Date"]) == 0 { // RFC 9110 section 6.6.1
+		header["Date"] = []string{resp.received.UTC().Format(http.TimeFormat)}
+	}
+	o.header = keepHeader(header, t.withheld)
+	o.withheld = nil
+	for name := range l.before {
+		if l.header[name] == nil {
+			o.removed = append(o.removed, name)
+		}
+	}
+	return o
+}
+
+// serveStream answers the client with a stream's object and leaves its body to a goroutine.
+func (l *lead) serveStream(o *object) {
+	if l.w == nil {
+		return
+	}
+	reader, ok := l.f.stream.reader()
+	if !ok {
+		panic("BUG: a new stream has no beginning")
+	}
+	s := planServing(l.q, o)
+	status := cacheStatus{fwd: l.fwd, fwdStatus: l.status, ttl: o.lifetime - o.initialAge, hasTTL: true, stored: true, key: l.q.key}
+	if s.part == severalRanges { // which are read from the store once it is whole
+		s = serving{status: o.status, part: wholeBody}
+	}
+	l.q.dryDetail(&status)
+	writeHead(l.w, o, &s, &status, o.initialAge, o.initialAge >= time.Second || l.header["Age"] != nil)
+	l.sent = make(chan error, 1)
+	go func(client context.Context) {
+		var err error
+		if s.part != noBody {
+			err = reader.copyTo(client, l.w, s.stretch())
+		}
+		reader.leave()
+		l.sent <- err
+	}(l.r.Context())
+}
+
+// learn remembers what an answer says about the queries of its path.
+func (c *cache) learn(q *query, h http.Header) {
+	if q.target.query == "" && len(h["No-Vary-Search"]) == 0 {
+		return
+	}
+	rule := parseNoVarySearch(h["No-Vary-Search"])
+	base := q.target.base()
+	if old := c.searches.of(base); rule != nil || old != nil {
+		c.searches.learn(base, rule)
+	}
+}
+
+// finishStream ends a stream and stores what came, if it is whole.
+func (l *lead) finishStream(err error) {
+	s, o := l.f.stream, l.f.object
+	trailers := false
+	for name := range l.header {
+		trailers = trailers || strings.HasPrefix(name, http.TrailerPrefix)
+	}
+	n := s.length()
+	if err == nil && l.expected >= 0 && n != l.expected {
+		err = errTruncated
+	}
+	whole := s.finish(err)
+	switch {
+	case err != nil:
+		l.reason = reasonBroken
+		l.h.countDrop(reasonBroken)
+		return
+	case !whole:
+		l.reason = reasonTooLarge
+	case trailers:
+		l.reason = reasonTrailers
+	case time.Since(l.requested) > longestFill:
+		l.reason = reasonBroken
+	}
+	if l.reason != "" {
+		l.h.countDrop(l.reason)
+		return
+	}
+	kept := o
+	if o.length < 0 { // its length is known now; readers of the stream hold the object without
+		kept = o.withLength(n)
+		defer kept.release(nil)
+	}
+	var stored bool
+	if stored, l.reason = l.h.cache.put(l.f, kept, l.h.Variants, l.h.maxObject()*4); stored {
+		l.h.cache.passes.remove(l.q.key)
+		return
+	}
+	l.h.countDrop(l.reason)
+}
+
+// withLength is a copy of an object whose length is known.
+func (o *object) withLength(n int64) *object {
+	if !o.body.acquire() {
+		panic("BUG: the body of a held object is gone")
+	}
+	o.gen.retain(o.marks)
+	kept := &object{
+		terms: o.terms, key: o.key, status: o.status, header: o.header, vary: o.vary, accepted: o.accepted, varies: o.varies,
+		coding: o.coding, known: o.known, removed: o.removed, body: o.body, length: n, born: o.born, came: o.came,
+		began: o.began, marks: o.marks, gen: o.gen,
+	}
+	kept.refs.Store(1)
+	return kept
+}

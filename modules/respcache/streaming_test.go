@@ -1,0 +1,391 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package respcache_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
+)
+
+// slow answers as an application does that has to work: 300 ms to the first byte, then ten pieces of 1 KiB, 100 ms apart.
+func slow(lines ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(300 * time.Millisecond)
+		for _, line := range lines {
+			name, value, _ := strings.Cut(line, ": ")
+			w.Header().Add(name, value)
+		}
+		for i := range 10 {
+			if i > 0 {
+				time.Sleep(100 * time.Millisecond)
+			}
+			_, _ = io.WriteString(w, strings.Repeat(fmt.Sprint(i), 1024))
+			_ = http.NewResponseController(w).Flush()
+		}
+	}
+}
+
+// whole is the body that slow sends.
+func whole() string {
+	var b strings.Builder
+	for i := range 10 {
+		b.WriteString(strings.Repeat(fmt.Sprint(i), 1024))
+	}
+	return b.String()
+}
+
+// timing is one answer as a client saw it.
+type timing struct {
+	first time.Duration // to the first byte of the body
+	total time.Duration
+	body  string
+	err   error
+	head  http.Header
+}
+
+// fetch gets a URL on a connection of its own.
+func fetch(ctx context.Context, client *http.Client, url string) (got timing) {
+	begun := time.Now()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return timing{err: err}
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return timing{err: err}
+	}
+	defer resp.Body.Close()
+	got.head = resp.Header
+	reader := bufio.NewReader(resp.Body)
+	if _, err := reader.Peek(1); err != nil && err != io.EOF {
+		return timing{err: err}
+	}
+	got.first = time.Since(begun)
+	body, err := io.ReadAll(reader)
+	got.total, got.body, got.err = time.Since(begun), string(body), err
+	return got
+}
+
+// crowd has n clients ask for one URL at once, connected before.
+func crowd(t testing.TB, n int, url string) []timing {
+	t.Helper()
+	transport := &http.Transport{MaxIdleConnsPerHost: n, DisableCompression: true}
+	client := &http.Client{Transport: transport, Timeout: 60 * time.Second}
+	defer transport.CloseIdleConnections()
+	results := make([]timing, n)
+	var group sync.WaitGroup
+	for i := range n {
+		group.Go(func() { results[i] = fetch(t.Context(), client, url) })
+	}
+	group.Wait()
+	for _, r := range results {
+		if r.err != nil {
+			t.Fatal(r.err)
+		}
+	}
+	return results
+}
+
+func percentile(results []timing, p int, of func(timing) time.Duration) time.Duration {
+	times := make([]time.Duration, len(results))
+	for i, r := range results {
+		times[i] = of(r)
+	}
+	slices.Sort(times)
+	return times[min(len(times)-1, len(times)*p/100)]
+}
+
+func first(r timing) time.Duration { return r.first }
+
+// attempts runs a test of times that a busy machine may spoil and cannot bring about, until it succeeds, three times at most.
+func attempts(t testing.TB, try func(n int) error) {
+	t.Helper()
+	for n := 1; ; n++ {
+		err := try(n)
+		if err == nil {
+			return
+		}
+		if n == 3 {
+			t.Fatal(err)
+		}
+		t.Logf("attempt %d: %v", n, err)
+	}
+}
+
+// Clients that ask for what nobody has asked for yet are answered by one request, and each byte reaches all as soon as it comes.
+func TestCollapsing(t *testing.T) {
+	for _, n := range []int{100, 1000} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			o := newOrigin(t, slow("Cache-Control: max-age=60"))
+			s := front(t, o)
+			attempts(t, func(try int) error {
+				before := o.hits.Load()
+				results := crowd(t, n, fmt.Sprintf("%s/%d", s.URL(":8080"), try))
+				if hits := o.hits.Load() - before; hits != 1 {
+					t.Fatalf("%d requests reached the origin", hits)
+				}
+				leader := time.Duration(0)
+				for _, r := range results {
+					if r.body != whole() {
+						t.Fatalf("a client got %d bytes", len(r.body))
+					}
+					if !strings.Contains(r.head.Get("Cache-Status"), "collapsed") {
+						leader = r.first
+					}
+				}
+				p50, p99 := percentile(results, 50, first), percentile(results, 99, first)
+				t.Logf("%d clients: first byte of the leader %v, of all p50 %v, p99 %v", n, leader, p50, p99)
+				if p99 > leader+10*time.Millisecond {
+					return fmt.Errorf("p99 of the first byte is %v, the leader's %v", p99, leader)
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// What cannot be shared is remembered: nobody waits for another one in vain.
+func TestUncacheableIsNotQueued(t *testing.T) {
+	o := newOrigin(t, slow("Cache-Control: no-store"))
+	s := front(t, o)
+	s.Get("/")
+	attempts(t, func(int) error {
+		before := o.hits.Load()
+		results := crowd(t, 100, s.URL(":8080")+"/")
+		if hits := o.hits.Load() - before; hits != 100 {
+			t.Fatalf("%d requests of 100 reached the origin", hits)
+		}
+		p50 := percentile(results, 50, first)
+		t.Logf("first byte: p50 %v, p99 %v (the origin takes 300 ms)", p50, percentile(results, 99, first))
+		if p50 > 320*time.Millisecond {
+			return fmt.Errorf("p50 of the first byte is %v", p50)
+		}
+		return nil
+	})
+}
+
+// A client that goes away takes nothing from those that wait for the same answer, nor from those that come later.
+func TestLeaderLeaves(t *testing.T) {
+	o := newOrigin(t, slow("Cache-Control: max-age=60"))
+	s := front(t, o)
+	for i, after := range []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 1200 * time.Millisecond} {
+		url := fmt.Sprintf("%s/%d", s.URL(":8080"), i)
+		ctx, cancel := context.WithTimeout(t.Context(), after)
+		defer cancel()
+		leader := make(chan timing, 1)
+		before := o.hits.Load()
+		go func() { leader <- fetch(ctx, &http.Client{Transport: &http.Transport{DisableCompression: true}}, url) }()
+		eventually(t, "the leader's request arrives", func() bool { return o.hits.Load() > before })
+		for _, r := range crowd(t, 49, url) {
+			if r.body != whole() {
+				t.Fatalf("after the leader left at %v, a client got %d bytes", after, len(r.body))
+			}
+		}
+		if r := <-leader; r.err == nil {
+			t.Fatalf("the leader stayed for %v", r.total)
+		}
+		if hits := o.hits.Load() - before; hits != 1 {
+			t.Errorf("%d requests reached the origin", hits)
+		}
+		if resp := s.Get(fmt.Sprintf("/%d", i)); !cached(resp) || resp.Body != whole() {
+			t.Errorf("afterwards: %d bytes, %s", len(resp.Body), resp.Header.Get("Cache-Status"))
+		}
+	}
+}
+
+// If nobody wants an answer any more and nothing is known of it yet, the upstream is told to stop.
+func TestAbandonedRequestIsCancelled(t *testing.T) {
+	stopped := make(chan struct{})
+	o := newOrigin(t, func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		close(stopped)
+	})
+	s := front(t, o)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	fetch(ctx, http.DefaultClient, s.URL(":8080")+"/")
+	select {
+	case <-stopped:
+	case <-time.After(within):
+		t.Fatal("the upstream works on for nobody")
+	}
+}
+
+// A client that reads slowly holds up nobody.
+func TestSlowLeader(t *testing.T) {
+	body := strings.Repeat("x", 3<<20)
+	o := newOrigin(t, header(body, "Cache-Control: max-age=60"))
+	s := front(t, o)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL(":8080"), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() // it never reads
+	if _, err := io.WriteString(conn, "GET /big HTTP/1.1\r\nHost: "+conn.RemoteAddr().String()+"\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the slow client's request arrives", func() bool { return o.hits.Load() > 0 })
+	for _, r := range crowd(t, 5, s.URL(":8080")+"/big") {
+		if r.body != body {
+			t.Fatalf("a client got %d bytes", len(r.body))
+		}
+	}
+	if hits := o.hits.Load(); hits != 1 {
+		t.Errorf("%d requests reached the origin", hits)
+	}
+}
+
+// An answer of unknown length that turns out too large to be stored reaches everybody whole, and is not stored.
+func TestTooLargeWhileStreaming(t *testing.T) {
+	const size = 5 << 20
+	o := newOrigin(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		piece := []byte(strings.Repeat("0123456789abcdef", 1024))
+		for range size / len(piece) {
+			_, _ = w.Write(piece)
+			_ = http.NewResponseController(w).Flush()
+		}
+	})
+	s := front(t, o, "max_object 1MiB")
+	for _, r := range crowd(t, 8, s.URL(":8080")+"/") {
+		if len(r.body) != size || r.body != strings.Repeat("0123456789abcdef", size/16) {
+			t.Fatalf("a client got %d bytes, or other ones", len(r.body))
+		}
+	}
+	if resp := s.Get("/"); cached(resp) {
+		t.Error("it was stored")
+	}
+	eventually(t, "no byte is in flight any more", func() bool {
+		return strings.Contains(s.Admin(http.MethodGet, "/gatehouse/cache", "").Body, `"in_flight":0`)
+	})
+}
+
+// Events reach the client one by one.
+func TestEventStream(t *testing.T) {
+	next := make(chan string)
+	o := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.Header().Set("Cache-Control", "max-age=60") // which must not matter
+		for {
+			select {
+			case event := <-next:
+				_, _ = io.WriteString(w, "data: "+event+"\n\n")
+				_ = http.NewResponseController(w).Flush()
+			case <-r.Context().Done():
+				return
+			}
+		}
+	})
+	s := front(t, o)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL(":8080")+"/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { next <- "1" }()
+	resp, err := s.Client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewReader(resp.Body)
+	for i := 1; i <= 3; i++ {
+		if i > 1 {
+			next <- fmt.Sprint(i)
+		}
+		line, err := lines.ReadString('\n')
+		if err != nil || line != fmt.Sprintf("data: %d\n", i) {
+			t.Fatalf("event %d: %q, %v", i, line, err)
+		}
+		if _, err := lines.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Early hints reach the client before the answer does.
+func TestEarlyHints(t *testing.T) {
+	o := newOrigin(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", "</a.css>; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Set("Cache-Control", "max-age=60")
+		_, _ = io.WriteString(w, "body")
+	})
+	s := front(t, o)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL(":8080"), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	text, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n") ||
+		!strings.Contains(string(text), "\r\n\r\nHTTP/1.1 200 OK\r\n") {
+		t.Errorf("got %q, %v", text, err)
+	}
+}
+
+// After an answer is complete at the client, the next request finds it: always.
+func TestMissThenHit(t *testing.T) {
+	const pairs = 20_000
+	o := newOrigin(t, header("body", "Cache-Control: max-age=60"))
+	s := front(t, o)
+	for i := range pairs {
+		path := fmt.Sprintf("/%d", i)
+		s.Get(path)
+		s.Get(path)
+	}
+	if hits := o.hits.Load(); hits != pairs {
+		t.Errorf("%d pairs needed %d requests to the origin", pairs, hits)
+	}
+}
+
+// An upstream that cannot be reached is the client's error, as without a cache.
+func TestUpstreamIsDown(t *testing.T) {
+	address := gatehousetest.FreeAddress(t)
+	s := gatehousetest.Start(t, ":8080 {\nresponse_cache\nreverse_proxy "+address+"\n}")
+	empty(t, s)
+	resp := s.Get("/")
+	if resp.StatusCode != http.StatusBadGateway || !strings.Contains(resp.Header.Get("Cache-Status"), "detail=error") {
+		t.Errorf("got %s, %s", resp.Status, resp.Header.Get("Cache-Status"))
+	}
+}
+
+// Trailers reach the client that asked, announced or not, and what has them is not stored.
+func TestTrailers(t *testing.T) {
+	for name, announced := range map[string]bool{"announced": true, "not announced": false} {
+		t.Run(name, func(t *testing.T) {
+			o := newOrigin(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Cache-Control", "max-age=60")
+				key := http.TrailerPrefix + "X-Sum"
+				if announced {
+					w.Header().Set("Trailer", "X-Sum")
+					key = "X-Sum"
+				}
+				_, _ = io.WriteString(w, "body")
+				_ = http.NewResponseController(w).Flush()
+				w.Header().Set(key, "1")
+			})
+			s := front(t, o)
+			for range 2 {
+				resp := s.Get("/")
+				if resp.Body != "body" || resp.Trailer.Get("X-Sum") != "1" || cached(resp) {
+					t.Errorf("got %q, trailers %v, %s", resp.Body, resp.Trailer, resp.Header.Get("Cache-Status"))
+				}
+			}
+		})
+	}
+}
