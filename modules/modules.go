@@ -10,4 +10,5 @@ import (
 	_ "github.com/gatehouse-proxy/gatehouse/modules/front"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ipban"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ready"
+	_ "github.com/gatehouse-proxy/gatehouse/modules/reqlimit"
 )
