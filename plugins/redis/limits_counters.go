@@ -9,11 +9,12 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
-	"math"
 	"strconv"
-	"strings"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/reqlimit"
 	"github.com/gatehouse-proxy/gatehouse/modules/reqlimit/window"
@@ -68,15 +69,78 @@ func (c *limitCounters) grant(ctx context.Context, ask *reqlimit.Ask, low, high 
 	if err != nil {
 		return 0, fmt.Errorf("counting in redis: %w", err)
 	}
-	reply, err := cmd.Int64Slice()
-	if err != nil || len(reply) != 1+4*len(ask.Rule.Windows) {
-		return 0, fmt.Errorf("counting in redis: an unexpected answer, %v (%w)", cmd.Val(), err)
+	var granted int64
+	if c.spec.Algorithm == reqlimit.Sliding {
+		granted, err = c.readState(ask.Rule, low, cmd, result)
+	} else {
+		granted, err = read(ask.Rule, low, cmd, result)
 	}
-	return read(ask.Rule, low, reply, result), nil
+	if err != nil {
+		return 0, fmt.Errorf("counting in redis: an unexpected answer, %v: %w", cmd.Val(), err)
+	}
+	return granted, nil
 }
 
-// read turns the script's answer into a result.
-func read(rule *window.Rule, low int64, reply []int64, result *window.Result) int64 {
+// errReply is an answer that no script of ours gives.
+var errReply = errors.New("it is not the script's")
+
+// readState works a result out from the state that a script answers with.
+func (c *limitCounters) readState(rule *window.Rule, low int64, cmd *goredis.Cmd, result *window.Result) (int64, error) {
+	reply, err := cmd.Slice()
+	if err != nil || len(reply) != 3 {
+		return 0, errReply
+	}
+	granted, ok1 := reply[0].(int64)
+	now, ok2 := reply[1].(int64)
+	state, ok3 := reply[2].(string)
+	slots, bytes := c.spec.Buckets+1, rule.Bytes()
+	size := 10 + bytes*slots
+	if !ok1 || !ok2 || !ok3 || len(state) != size*len(rule.Windows) {
+		return 0, errReply
+	}
+	algorithm := window.Sliding{Buckets: c.spec.Buckets}
+	words := make([]uint32, 0, 2+window.MaxBuckets+1)
+	result.Allowed, result.Violated, result.Retry = true, -1, 0
+	for i, w := range rule.Windows {
+		words = unpackState(words[:0], state[i*size:(i+1)*size], bytes)
+		// The script's buckets are whole microseconds long.
+		w.Period = time.Duration(c.unit(w).(int64)*int64(c.spec.Buckets)) * time.Microsecond
+		v := algorithm.Check(words, w, now*1000, max(low, granted))
+		result.States[i] = window.State{Remaining: max(v.Room-max(granted, 0), 0), Reset: v.Reset}
+		result.Receipt[i] = int64(words[0]) | int64(words[1])<<32
+		if granted < 0 && !v.Fits {
+			result.Refuse(i, v.Retry)
+		}
+	}
+	if granted < 0 && result.Allowed {
+		return 0, errReply
+	}
+	return granted, nil
+}
+
+// unpackState turns what a script packed into the words of window.Sliding.
+func unpackState(words []uint32, state string, bytes int) []uint32 {
+	var epoch uint64
+	for _, b := range []byte(state[:6]) {
+		epoch = epoch<<8 | uint64(b)
+	}
+	words = append(words, uint32(epoch), uint32(epoch>>32))
+	for at := 10; at < len(state); at += bytes {
+		var n uint32
+		for _, b := range []byte(state[at : at+bytes]) {
+			n = n<<8 | uint32(b)
+		}
+		words = append(words, n)
+	}
+	return words
+}
+
+// read turns what the other scripts answer into a result.
+func read(rule *window.Rule, low int64, cmd *goredis.Cmd, result *window.Result) (int64, error) {
+	reply, err := cmd.Int64Slice()
+	if err != nil || len(reply) != 1+4*len(rule.Windows) {
+		return 0, errReply
+	}
 	granted := reply[0]
 	result.Allowed, result.Violated, result.Retry = true, -1, 0
 	for i, w := range rule.Windows {
@@ -92,7 +156,7 @@ func read(rule *window.Rule, low int64, reply []int64, result *window.Result) in
 		}
 		result.Refuse(i, wait)
 	}
-	return granted
+	return granted, nil
 }
 
 // Give implements reqlimit.Counters.
@@ -153,8 +217,7 @@ func (c *limitCounters) arguments(ask *reqlimit.Ask, op string, low, high int64,
 	args := make([]any, 0, 7+3*len(ask.Rule.Windows))
 	args = append(args, op, low, high, always)
 	if c.spec.Algorithm == reqlimit.Sliding {
-		n, bytes := c.spec.Buckets+1, ask.Rule.Bytes()
-		args = append(args, packing(n, bytes), n*bytes+6, n)
+		args = append(args, ask.Rule.Bytes(), c.spec.Buckets+1)
 	}
 	for i, w := range ask.Rule.Windows {
 		var at int64
@@ -166,17 +229,13 @@ func (c *limitCounters) arguments(ask *reqlimit.Ask, op string, low, high int64,
 	return args
 }
 
-// packing describes to the script how a window's state is packed.
-func packing(counts, bytes int) string {
-	return ">" + strings.Repeat("I"+strconv.Itoa(bytes), counts) + "I6"
-}
-
 // unit is the time that the script is given with a limit, in microseconds.
 func (c *limitCounters) unit(w window.Window) any {
 	period := w.Period.Microseconds()
 	switch c.spec.Algorithm {
 	case reqlimit.Sliding:
-		return int64(math.Ceil(float64(period) / float64(c.spec.Buckets)))
+		buckets := int64(c.spec.Buckets)
+		return (period + buckets - 1) / buckets
 	case reqlimit.GCRA:
 		return strconv.FormatFloat(float64(period)/float64(w.Limit), 'f', -1, 64)
 	}

@@ -12,7 +12,8 @@
 -- ARGV[4]  1: count also what is refused, in the place of the oldest
 -- then for each window: its limit, its period in microseconds, and which tick to give back
 --
--- Returns what limits_sliding.lua does.
+-- Returns what was granted, or -1, then for each window: how much fitted, how long until more does, how long until the least
+-- would fit, both in microseconds, and where it was counted.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

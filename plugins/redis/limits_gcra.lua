@@ -11,7 +11,8 @@
 -- then for each window: its burst, how long one unit takes to drain in microseconds, and when what is to be given back has
 -- drained
 --
--- Returns what limits_sliding.lua does.
+-- Returns what was granted, or -1, then for each window: how much fitted, how long until more does, how long until the least
+-- would fit, both in microseconds, and where it was counted.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
