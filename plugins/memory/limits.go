@@ -33,7 +33,7 @@ func init() { caddy.RegisterModule(LimitStore{}) }
 // so a flood of made-up keys frees nobody.
 type LimitStore struct {
 	// MaxMemory is the size of each policy's table in bytes. It is taken from the system as it is used. A key with a
-	// sliding window takes 88 bytes, one with an exact window of limit 1,000 about 8 KB; the admin endpoint tells how many
+	// sliding window takes 84 bytes, one with an exact window of limit 1,000 about 8 KB; the admin endpoint tells how many
 	// fit. With concurrency, memory is bounded by the requests in flight instead. Default (and zero): 64 MiB.
 	MaxMemory int64 `json:"max_memory,omitempty"`
 
