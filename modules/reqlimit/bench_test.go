@@ -75,7 +75,8 @@ func limitOf(limit int64, period time.Duration) []reqlimit.Window {
 func BenchmarkServeHTTP(b *testing.B) {
 	h := provision(b, &reqlimit.Handler{Name: "bench", Windows: limitOf(1e9, time.Hour)})
 	three := provision(b, &reqlimit.Handler{Name: "bench3", Windows: []reqlimit.Window{
-		{Limit: 1e8, Period: caddy.Duration(time.Second)}, {Limit: 1e9, Period: caddy.Duration(time.Minute)},
+		{Limit: 1e8, Period: caddy.Duration(time.Second)},
+		{Limit: 1e9, Period: caddy.Duration(time.Minute)},
 		{Limit: 1e9, Period: caddy.Duration(time.Hour)},
 	}})
 	var floor float64

@@ -58,7 +58,10 @@ func (h *Handler) open(ctx caddy.Context, spec Spec) error {
 		return fmt.Errorf("limits: the table %s needs a store that holds tables, as redis does", h.rules.table)
 	}
 	h.counting.onError = map[string]mode{"local": modeLocal, "open": modeOpen, "closed": modeClosed}[h.OnStoreError]
-	if h.counting.onError != modeLocal || store.(caddy.Module).CaddyModule().ID.Name() == "memory" {
+	if h.counting.onError == modeLocal && store.(caddy.Module).CaddyModule().ID.Name() == "memory" {
+		h.counting.onError = modeOpen // memory is never away, and nothing else could count instead of it
+	}
+	if h.counting.onError != modeLocal {
 		return nil
 	}
 	h.counting.local, err = openLocal(ctx, spec)

@@ -205,8 +205,12 @@ func TestLimitMemory(t *testing.T) {
 		limit     int64
 		most      int64
 	}{
-		{reqlimit.Sliding, 10, 140}, {reqlimit.Sliding, 1000, 140}, {reqlimit.Sliding, 60_000, 140},
-		{reqlimit.Smooth, 1000, 140}, {reqlimit.GCRA, 1000, 140}, {reqlimit.Exact, 1000, 11 << 10},
+		{reqlimit.Sliding, 10, 140},
+		{reqlimit.Sliding, 1000, 140},
+		{reqlimit.Sliding, 60_000, 140},
+		{reqlimit.Smooth, 1000, 140},
+		{reqlimit.GCRA, 1000, 140},
+		{reqlimit.Exact, 1000, 11 << 10},
 	} {
 		counters, err := newLimitCounters(&hub{client: c}, reqlimit.Spec{
 			Policy: fmt.Sprint("memory", test.limit), Algorithm: test.algorithm, Buckets: window.DefaultBuckets, Windows: 1, Limit: test.limit,
