@@ -13,5 +13,6 @@ import (
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ipban"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/logship"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ready"
+	_ "github.com/gatehouse-proxy/gatehouse/modules/reqlimit"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/respcache"
 )

@@ -19,12 +19,13 @@ type Recorder struct {
 	module string
 	names  []string // of the values: "outcome", then the details
 	keys   []string // of the placeholders, in the same order
+	hidden string   // a placeholder by which Attach finds what it attached before
 }
 
 // New returns a recorder for a module, named by its directive ("ip_ban"). A decision has an outcome, and further details
 // with the given names.
 func New(module string, details ...string) *Recorder {
-	rec := &Recorder{module: module, names: append([]string{"outcome"}, details...)}
+	rec := &Recorder{module: module, names: append([]string{"outcome"}, details...), hidden: "\x00gatehouse." + module}
 	for _, name := range rec.names {
 		rec.keys = append(rec.keys, "http.gatehouse."+module+"."+name)
 	}

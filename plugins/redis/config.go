@@ -32,7 +32,8 @@ type ClientConfig struct {
 	TLS *TLSConfig `json:"tls,omitempty"`
 	// DialTimeout bounds connecting, TLS included. Default and zero: 500ms.
 	DialTimeout caddy.Duration `json:"dial_timeout,omitempty"`
-	// Timeout bounds how long a request waits for an answer while Redis is healthy. Default and zero: 250ms.
+	// Timeout bounds how long a request waits for an answer while Redis is healthy. It is no part of an outage, which the
+	// prober ends: a short one makes a burst look like one. Default and zero: 2s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 	// Probe tunes how an outage is noticed.
 	Probe *ProbeConfig `json:"probe,omitempty"`

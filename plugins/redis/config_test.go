@@ -113,7 +113,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Timeout != 250*ms || s.DialTimeout != 500*ms || s.ProbeInterval != 30*ms || s.ProbeTimeout != 150*ms ||
+	if s.Timeout != 2000*ms || s.DialTimeout != 500*ms || s.ProbeInterval != 30*ms || s.ProbeTimeout != 150*ms ||
 		s.IdleTimeout != 5*time.Minute || s.Lifetime != 0 || s.PoolSize != 20 || s.MinIdle != 0 || s.Queue != 32768 || s.tls != nil {
 		t.Errorf("defaults are %+v", s)
 	}
@@ -182,7 +182,7 @@ func TestKeyHoldsEverythingAndNoSecret(t *testing.T) {
 		return s.key()
 	}
 	same := key("x", func(*ClientConfig) {})
-	if same != key("x", func(c *ClientConfig) { c.Timeout = 250 * 1e6 }) {
+	if same != key("x", func(c *ClientConfig) { c.Timeout = 2e9 }) {
 		t.Error("a default written out makes another key")
 	}
 	seen := map[string]bool{same: true}

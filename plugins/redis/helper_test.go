@@ -5,12 +5,16 @@ package redis
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	goredis "github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 )
 
 // within bounds what must happen soon, on a machine that may be busy.
@@ -89,4 +93,29 @@ func eventually(t testing.TB, what string, done func() bool) time.Duration {
 func observed() (*zap.Logger, *observer.ObservedLogs) {
 	core, logs := observer.New(zap.DebugLevel)
 	return zap.New(core), logs
+}
+
+// poolOf is the driver's own client with a connection for each of 64 goroutines.
+func poolOf(t testing.TB, address string) *goredis.Client {
+	t.Helper()
+	plain := goredis.NewClient(&goredis.Options{Addr: address, Protocol: 2, PoolSize: 64})
+	t.Cleanup(func() { _ = plain.Close() })
+	return plain
+}
+
+// calls is how many scripts the server has run.
+func calls(t testing.TB, server *gatehousetest.Redis) (n int64) {
+	t.Helper()
+	plain := poolOf(t, server.Address)
+	info, err := plain.Info(t.Context(), "commandstats").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(info) {
+		var one int64
+		if _, err := fmt.Sscanf(line, "cmdstat_evalsha:calls=%d,", &one); err == nil {
+			n += one
+		}
+	}
+	return n
 }

@@ -21,7 +21,7 @@ import (
 
 const (
 	defaultDialTimeout   = 500 * time.Millisecond
-	defaultTimeout       = 250 * time.Millisecond
+	defaultTimeout       = 2 * time.Second
 	defaultProbeInterval = 30 * time.Millisecond
 	defaultProbeTimeout  = 150 * time.Millisecond
 	defaultIdleTimeout   = 5 * time.Minute

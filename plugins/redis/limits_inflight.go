@@ -1,0 +1,161 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/reqlimit"
+	"github.com/gatehouse-proxy/gatehouse/modules/reqlimit/window"
+)
+
+const (
+	// inflightLife is how long a proxy's count lasts unless it is renewed: so long do the requests of a proxy that died count.
+	inflightLife = 15 * time.Second
+	// inflightRenewal is how often that is done.
+	inflightRenewal = 5 * time.Second
+)
+
+var (
+	//go:embed limits_inflight.lua
+	inflightSource string
+	inflightScript = NewScript(inflightSource)
+)
+
+// inflight counts requests in flight in Redis, each proxy's in a field of its own. What of them is this proxy's is known here,
+// too, and told anew every inflightRenewal: it corrects what a command that failed left wrong.
+type inflight struct {
+	hub     *hub
+	policy  string
+	prefix  string
+	mu      sync.Mutex // guards the rest
+	held    map[string]int64
+	changed map[string]struct{} // to be told anew, also if nothing is held
+	renewed time.Time
+}
+
+func newInflight(h *hub, spec reqlimit.Spec) *inflight {
+	return &inflight{
+		hub: h, policy: spec.Policy, prefix: h.client.Key("limit", "{"),
+		held: map[string]int64{}, changed: map[string]struct{}{}, renewed: time.Now(),
+	}
+}
+
+// key is the hash of a key's counts.
+func (f *inflight) key(ask *reqlimit.Ask) string {
+	sum := sha256.Sum256(append([]byte(f.policy+"\x00"+reqlimit.Concurrency+"\x00"), ask.Key...))
+	return f.prefix + base64.RawURLEncoding.EncodeToString(sum[:16]) + "}"
+}
+
+// hold changes what is held here.
+func (f *inflight) hold(key string, by int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if held := f.held[key] + by; held > 0 {
+		f.held[key] = held
+	} else {
+		delete(f.held, key)
+	}
+}
+
+func (f *inflight) run(ctx context.Context, key, op string, cost, limit int64) ([]int64, error) {
+	cmd, err := f.hub.client.Run(ctx, inflightScript, []string{key}, op, f.hub.id, cost, limit, inflightLife.Milliseconds())
+	if err != nil {
+		f.mu.Lock()
+		f.changed[key] = struct{}{}
+		f.mu.Unlock()
+		return nil, fmt.Errorf("counting in redis: %w", err)
+	}
+	reply, err := cmd.Int64Slice()
+	if err != nil || len(reply) != 2 {
+		return nil, fmt.Errorf("counting in redis: an unexpected answer, %v (%w)", cmd.Val(), err)
+	}
+	return reply, nil
+}
+
+// Take implements reqlimit.Counters. It counts here first: what is told anew meanwhile is then too high rather than too low.
+func (f *inflight) Take(ctx context.Context, ask *reqlimit.Ask, result *window.Result) error {
+	f.hub.begin()
+	key, limit := f.key(ask), ask.Rule.Windows[0].Limit
+	f.hold(key, ask.Cost)
+	reply, err := f.run(ctx, key, "take", ask.Cost, limit)
+	if err != nil {
+		f.hold(key, -ask.Cost)
+		return err
+	}
+	result.Allowed, result.Violated, result.Retry = true, -1, 0
+	result.States[0] = window.State{Remaining: max(reply[1]-ask.Cost, 0)}
+	if reply[0] < 0 {
+		f.hold(key, -ask.Cost)
+		result.States[0].Remaining = reply[1]
+		result.Refuse(0, reqlimit.ConcurrencyRetry(ask.Cost, limit))
+	}
+	return nil
+}
+
+// Give implements reqlimit.Counters.
+func (f *inflight) Give(ctx context.Context, ask *reqlimit.Ask, _ *window.Receipt) error {
+	key := f.key(ask)
+	_, err := f.run(ctx, key, "give", ask.Cost, 0)
+	f.hold(key, -ask.Cost)
+	return err
+}
+
+// Reset implements reqlimit.Counters. Requests that are in flight go on, and are counted again within inflightRenewal.
+func (f *inflight) Reset(ctx context.Context, ask *reqlimit.Ask) error {
+	if _, err := f.hub.client.Do(ctx, "DEL", f.key(ask)); err != nil {
+		return fmt.Errorf("forgetting counts in redis: %w", err)
+	}
+	return nil
+}
+
+// Proxies implements reqlimit.Shared.
+func (f *inflight) Proxies() int { return int(f.hub.proxies.Load()) }
+
+// tick tells anew what is held here.
+func (f *inflight) tick(ctx context.Context) {
+	if !f.hub.client.Healthy() {
+		return
+	}
+	for key, held := range f.due(time.Now()) {
+		if _, err := f.run(ctx, key, "renew", held, 0); err != nil {
+			return // what is left is due again in a while
+		}
+	}
+}
+
+// due returns what is to be told anew.
+func (f *inflight) due(now time.Time) map[string]int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	due := map[string]int64{}
+	for key := range f.changed {
+		due[key] = f.held[key]
+	}
+	clear(f.changed)
+	if now.Sub(f.renewed) >= inflightRenewal {
+		f.renewed = now
+		for key, held := range f.held {
+			due[key] = held
+		}
+	}
+	return due
+}
+
+// end gives everything back.
+func (f *inflight) end(ctx context.Context) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key := range f.held {
+		if _, err := f.hub.client.Run(ctx, inflightScript, []string{key}, "renew", f.hub.id, 0, 0, inflightLife.Milliseconds()); err != nil {
+			return // they expire
+		}
+	}
+}

@@ -1,0 +1,244 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
+	"github.com/gatehouse-proxy/gatehouse/modules/lease"
+	"github.com/gatehouse-proxy/gatehouse/modules/reqlimit"
+	"github.com/gatehouse-proxy/gatehouse/modules/reqlimit/reqlimittest"
+	"github.com/gatehouse-proxy/gatehouse/modules/reqlimit/window"
+	"github.com/gatehouse-proxy/gatehouse/modules/reqlimit/window/traces"
+)
+
+// limitStore makes a store upon a client; the client is shared by all stores of a test, as in a config.
+func limitStore(t testing.TB, c *Client, mode string) *LimitStore {
+	t.Helper()
+	s := &LimitStore{Mode: mode, Overshoot: defaultOvershoot, client: c}
+	t.Cleanup(func() {
+		if err := s.Cleanup(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// pooled puts a client into the pool, as an app does, so that what lives longer than a config can hold it.
+func pooled(t testing.TB, config *ClientConfig) *Client {
+	t.Helper()
+	s, err := config.resolve("test", caddy.NewReplacer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, l, err := lease.Take(clients, s.key(), func() (*Client, error) { return newClient(s, zap.NewNop()), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Release(); err != nil {
+			t.Errorf("closing the client: %v", err)
+		}
+	})
+	return c
+}
+
+func TestLimitStore(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	t.Run("atomic", func(t *testing.T) {
+		c := shared(t, server.Address, "atomic")
+		reqlimittest.Run(t, func(t *testing.T) reqlimit.Store { return limitStore(t, c, limitsAtomic) },
+			reqlimit.Sliding, reqlimit.Exact, reqlimit.Smooth, reqlimit.GCRA, reqlimit.Concurrency)
+	})
+	if answer, err := server.Command("DBSIZE"); err != nil || answer == ":0" {
+		t.Fatalf("the store keeps nothing: %s %v", answer, err)
+	}
+	everyKeyExpires(t, server)
+}
+
+// shared makes a client that is told apart by its prefix.
+func shared(t testing.TB, address, prefix string) *Client {
+	t.Helper()
+	config := at(address)
+	config.Prefix = prefix
+	return pooled(t, config)
+}
+
+// everyKeyExpires fails if a key has no time to live.
+func everyKeyExpires(t *testing.T, server *gatehousetest.Redis) {
+	t.Helper()
+	answer, err := server.Command(`EVAL "local n = 0 for _, k in ipairs(redis.call('KEYS', '*')) do if redis.call('PTTL', k) < 0 then n = n + 1 end end return n" 0`)
+	if err != nil || answer != ":0" {
+		t.Errorf("keys without an end: %s %v", answer, err)
+	}
+}
+
+// virtual is a counter whose script reads the time from a key.
+type virtual struct {
+	t      *testing.T
+	client *Client
+	*limitCounters
+	rule window.Rule
+	key  string
+	next string // what follows the key: another one for each
+}
+
+func newVirtual(t *testing.T, c *Client, spec reqlimit.Spec, rule window.Rule) *virtual {
+	t.Helper()
+	counters, err := newLimitCounters(&hub{client: c, key: c.Key("proxies")}, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	counters.hub.begun.Store(true) // no heartbeat
+	source := strings.Replace(counters.script.source, "redis.call('TIME')", "redis.call('HMGET', 'clock', 's', 'us')", 1)
+	if source == counters.script.source {
+		t.Fatal("the script does not ask for the time")
+	}
+	counters.script = NewScript(source)
+	return &virtual{t: t, client: c, limitCounters: counters, rule: rule, key: t.Name()}
+}
+
+// take decides at a time.
+func (v *virtual) take(now time.Duration, cost int64) window.Result {
+	us := now.Microseconds()
+	ask(v.t, v.client, "HSET", "clock", "s", us/1e6, "us", us%1e6)
+	var result window.Result
+	err := v.Take(context.Background(), &reqlimit.Ask{Key: []byte(v.key), Rule: &v.rule, Cost: cost}, &result)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return result
+}
+
+// TestScriptsCountAsWindowsDo sends the same traffic to a script and to the arithmetic in Go: they decide alike.
+func TestScriptsCountAsWindowsDo(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	c := open(t, at(server.Address))
+	const limit, period = 20, time.Minute
+	sliding := window.Sliding{Buckets: window.DefaultBuckets}
+	for name, test := range map[string]struct {
+		algorithm window.Algorithm
+		words     int
+		window    window.Window
+	}{
+		reqlimit.Sliding: {sliding, sliding.Words(), window.Window{Limit: limit, Period: period}},
+		reqlimit.Smooth:  {window.Smooth{}, window.Smooth{}.Words(), window.Window{Limit: limit, Period: period}},
+		reqlimit.GCRA:    {window.GCRA{}, window.GCRA{}.Words(), window.Window{Limit: limit, Period: period, Burst: 5}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := reqlimit.Spec{Policy: "virtual", Algorithm: name, Windows: 1, Limit: limit}
+			if name == reqlimit.Sliding {
+				spec.Buckets = window.DefaultBuckets
+			}
+			v := newVirtual(t, c, spec, window.NewRule(test.window))
+			for i, trace := range traces.All(limit, period) {
+				v.key = fmt.Sprint(name, i)
+				words, n := make([]uint32, test.words), 0
+				trace.Run(uint64(i), func(now time.Duration) bool {
+					if n++; n > 1500 {
+						return false
+					}
+					now = now.Truncate(time.Microsecond)
+					var want window.Result
+					window.Decide(test.algorithm, words, test.words, &v.rule, int64(now), 1, false, &want)
+					got := v.take(now, 1)
+					if got.Allowed != want.Allowed || got.States[0].Remaining != want.States[0].Remaining ||
+						far(got.Retry, want.Retry) || far(got.States[0].Reset, want.States[0].Reset) {
+						t.Fatalf("%s, request %d: the script says %+v, Go says %+v", trace.Name, n, got, want)
+					}
+					return got.Allowed
+				})
+			}
+		})
+	}
+}
+
+// far reports whether two times differ by more than the rounding of microseconds.
+func far(a, b time.Duration) bool { return a-b > 3*time.Microsecond || b-a > 3*time.Microsecond }
+
+// TestScriptsNeverExceed holds what window's test of the same name holds, for the lists of exact too.
+func TestScriptsNeverExceed(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	c := open(t, at(server.Address))
+	const limit, period = 20, time.Minute
+	for _, name := range []string{reqlimit.Sliding, reqlimit.Exact} {
+		t.Run(name, func(t *testing.T) {
+			spec := reqlimit.Spec{Policy: "virtual", Algorithm: name, Windows: 1, Limit: limit}
+			if name == reqlimit.Sliding {
+				spec.Buckets = window.DefaultBuckets
+			}
+			v := newVirtual(t, c, spec, window.NewRule(window.Window{Limit: limit, Period: period}))
+			for i, trace := range traces.All(limit, period) {
+				v.key = fmt.Sprint(name, " exceed ", i)
+				n := 0
+				passed := trace.Run(uint64(i), func(now time.Duration) bool {
+					if n++; n > 3000 {
+						return false
+					}
+					return v.take(now.Truncate(time.Microsecond), 1).Allowed
+				})
+				over := traces.WorstOver(passed, limit, period)
+				t.Logf("%s: %d of %d passed, worst trailing window %d over", trace.Name, len(passed), n, over)
+				if over > 0 || len(passed) < limit {
+					t.Errorf("%s: %d passed, %d over the limit", trace.Name, len(passed), over)
+				}
+			}
+		})
+	}
+}
+
+// TestLimitMemory measures what Redis holds a key.
+func TestLimitMemory(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	c := pooled(t, at(server.Address))
+	for _, test := range []struct {
+		algorithm string
+		limit     int64
+		most      int64
+	}{
+		{reqlimit.Sliding, 10, 140},
+		{reqlimit.Sliding, 1000, 140},
+		{reqlimit.Sliding, 60_000, 140},
+		{reqlimit.Smooth, 1000, 140},
+		{reqlimit.GCRA, 1000, 140},
+		{reqlimit.Exact, 1000, 11 << 10},
+	} {
+		counters, err := newLimitCounters(&hub{client: c}, reqlimit.Spec{
+			Policy: fmt.Sprint("memory", test.limit), Algorithm: test.algorithm, Buckets: window.DefaultBuckets, Windows: 1, Limit: test.limit,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		counters.hub.begun.Store(true)
+		w := window.Window{Limit: test.limit, Period: time.Hour}
+		if test.algorithm == reqlimit.GCRA {
+			w.Burst = test.limit
+		}
+		rule := window.NewRule(w)
+		a := &reqlimit.Ask{Key: []byte("203.0.113.7"), Rule: &rule, Cost: 1}
+		var result window.Result
+		for range min(test.limit, 1000) {
+			if err := counters.Take(t.Context(), a, &result); err != nil || !result.Allowed {
+				t.Fatal(err, result)
+			}
+		}
+		key := counters.keys(a)[0]
+		var used int64
+		if _, err := fmt.Sscan(ask(t, c, "MEMORY", "USAGE", key), &used); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s, limit %d: %d bytes with a key of %d", test.algorithm, test.limit, used, len(key))
+		if used > test.most {
+			t.Errorf("%s, limit %d: %d bytes, want at most %d", test.algorithm, test.limit, used, test.most)
+		}
+	}
+}
