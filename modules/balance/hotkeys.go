@@ -36,7 +36,7 @@ type hotKeys struct {
 	yield [yieldLimit]uint32 // the probabilities of yielding, times 2^32
 	sets  [hotSets]hotSet
 	total atomic.Uint32 // samples, halved with the counters
-	any   atomic.Bool   // a key was hot since the counters were halved; else, nobody needs to look
+	any   atomic.Bool   // a key was hot, and some may still be; else, nobody needs to look
 
 	mu     sync.Mutex // guards changes; a sample that would have to wait is dropped
 	period time.Duration
@@ -128,12 +128,14 @@ func (h *hotKeys) halve(now time.Time) {
 	times := now.Sub(h.halved) / h.period
 	h.halved = h.halved.Add(times * h.period)
 	shift := min(times, 31)
+	some := false
 	for i := range h.sets {
 		for way := range hotWays {
-			count := &h.sets[i].counts[way]
-			count.Store(count.Load() >> shift)
+			count := h.sets[i].counts[way].Load() >> shift
+			h.sets[i].counts[way].Store(count)
+			some = some || count >= leastSamples
 		}
 	}
 	h.total.Store(h.total.Load() >> shift)
-	h.any.Store(false)
+	h.any.Store(h.any.Load() && some) // a key that stays hot stays spread
 }
