@@ -50,3 +50,14 @@ func Find(name string) string {
 	}
 	return ""
 }
+
+// Tool looks for a program that `make tools` builds, and then on PATH.
+func Tool(file string) (string, error) {
+	if info, err := os.Stat(file); err == nil && !info.IsDir() {
+		return filepath.Abs(file)
+	}
+	if found := Find(filepath.Base(file)); found != "" {
+		return found, nil
+	}
+	return "", fmt.Errorf("%s is missing: run `make loadtest-tools` first", file)
+}

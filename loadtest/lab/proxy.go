@@ -36,14 +36,13 @@ type Setup struct {
 	Within string // the folder that its own is made in
 	Path   string // what to ask for, to see whether it serves
 	// Command configures it to keep its files in a folder and to listen on a port of 127.0.0.1.
-	Command func(folder string, port int) Command
-	// Serves reports whether an answer is there; nil wants status 200.
-	Serves func(ctx context.Context, url string) bool
+	Command func(folder string, port int) (Command, error)
 }
 
 // Proxy is one that serves.
 type Proxy struct {
 	*Process
+	Base   string // its URL without a path
 	URL    string // with the path of its setup
 	Folder string // what it keeps; removed by Stop
 }
@@ -75,7 +74,10 @@ func tryProxy(ctx context.Context, s Setup) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a folder: %w", err)
 	}
-	c := s.Command(folder, port)
+	c, err := s.Command(folder, port)
+	if err != nil {
+		return nil, err
+	}
 	if err := os.WriteFile(filepath.Join(folder, c.File), []byte(c.Text), 0o600); err != nil {
 		return nil, fmt.Errorf("writing the configuration of %s: %w", c.Path, err)
 	}
@@ -85,8 +87,9 @@ func tryProxy(ctx context.Context, s Setup) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{Process: running, URL: fmt.Sprintf("http://127.0.0.1:%d%s", port, s.Path), Folder: folder}
-	if err := p.ready(ctx, s.Serves); err != nil {
+	base := fmt.Sprintf("http://127.0.0.1:%d", port)
+	p := &Proxy{Process: running, Base: base, URL: base + s.Path, Folder: folder}
+	if err := p.ready(ctx); err != nil {
 		p.Stop()
 		return nil, err
 	}
@@ -103,17 +106,14 @@ func FreePort() (int, error) {
 }
 
 // ready waits until the proxy answers.
-func (p *Proxy) ready(ctx context.Context, serves func(context.Context, string) bool) error {
+func (p *Proxy) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	if serves == nil {
-		g, closeIdle := NewGenerator(p.URL)
-		defer closeIdle()
-		serves = func(ctx context.Context, _ string) bool { return g.Get(ctx, 0) }
-	}
+	g, closeIdle := NewGenerator(p.URL)
+	defer closeIdle()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for !serves(ctx, p.URL) {
+	for !g.Get(ctx, 0) {
 		select {
 		case <-p.Ended:
 			return fmt.Errorf("it did not start: %s", p.Log)

@@ -92,8 +92,8 @@ func (b *bench) choose(ctx context.Context) error {
 func (b *bench) startProxy(ctx context.Context, c contender) (*lab.Proxy, error) {
 	return lab.StartProxy(ctx, lab.Setup{
 		Name: c.name, Within: b.folder, Path: path,
-		Command: func(folder string, port int) lab.Command {
-			return c.command(b.programs, folder, port, b.origins.Addresses)
+		Command: func(folder string, port int) (lab.Command, error) {
+			return c.command(b.programs, folder, port, b.origins.Addresses), nil
 		},
 	})
 }
