@@ -28,15 +28,15 @@ type Origins struct {
 	client    *http.Client
 }
 
-// StartOrigins starts so many of them and reads their addresses from what they print.
-func StartOrigins(ctx context.Context, program string, upstreams int) (*Origins, error) {
+// StartOrigins starts so many of them, with more flags of cmd/origin, and reads their addresses from what they print.
+func StartOrigins(ctx context.Context, program string, upstreams int, flags ...string) (*Origins, error) {
 	listen := strings.Repeat(",127.0.0.1:0", upstreams)[1:]
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("making a pipe: %w", err)
 	}
 	defer reader.Close()
-	c := exec.Command(program, "--listen", listen)
+	c := exec.Command(program, append([]string{"--listen", listen}, flags...)...)
 	c.Stdout = writer
 	p, err := StartCommand(c)
 	writer.Close()

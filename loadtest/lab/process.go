@@ -55,9 +55,17 @@ func (p *Process) Stop() {
 	case <-p.Ended:
 	case <-time.After(killAfter):
 	}
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // fails only if nothing is left of the group
+	p.Kill()
 	<-p.Ended
 }
+
+// Kill ends the process and its children as a crash would, and does not wait.
+func (p *Process) Kill() {
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // fails only if nothing is left of the group
+}
+
+// Status is the exit status of a process that has ended, -1 of one that a signal ended.
+func (p *Process) Status() int { return p.cmd.ProcessState.ExitCode() }
 
 // tail keeps the end of what a program prints.
 type tail struct {
