@@ -75,15 +75,15 @@ live: ## Compare upstream selection on real proxies, beside nginx and HAProxy wh
 	go run ./loadtest/upstreams -cost
 
 .PHONY: loadtest
-loadtest: bin/tools/vegeta ## Measure what everything costs beside plain Caddy; the report goes to bin/loadtest; SHORT=1
+loadtest: bin/tools/vegeta ## Measure what everything costs beside plain Caddy; SHORT=1 takes two minutes
 	go run ./loadtest/stack
 
-.PHONY: k6
-k6: bin/tools/k6 ## Run the k6 scenarios of K6, each before a proxy of its own
+.PHONY: scenarios
+scenarios: bin/tools/k6 ## Run the k6 scenarios of K6, each before a proxy of its own
 	go run ./loadtest/scenarios $(K6)
 
-.PHONY: loadtest-tools
-loadtest-tools: bin/tools/k6 bin/tools/vegeta ## Build the load generators into bin/tools
+.PHONY: load-tools
+load-tools: bin/tools/k6 bin/tools/vegeta ## Build the load generators into bin/tools
 
 .PHONY: xbuild
 xbuild: ## Build bin/gatehouse-xcaddy by xcaddy, and check that it is the same proxy

@@ -40,7 +40,7 @@ func TestOriginSaysWhatItLacks(t *testing.T) {
 
 func TestTool(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "gatehouse_load_generator")
-	if _, err := Tool(file); err == nil || !strings.Contains(err.Error(), "make loadtest-tools") {
+	if _, err := Tool(file); err == nil || !strings.Contains(err.Error(), "make load-tools") {
 		t.Errorf("got %v", err)
 	}
 	if err := os.WriteFile(file, nil, 0o700); err != nil {

@@ -59,5 +59,5 @@ func Tool(file string) (string, error) {
 	if found := Find(filepath.Base(file)); found != "" {
 		return found, nil
 	}
-	return "", fmt.Errorf("%s is missing: run `make loadtest-tools` first", file)
+	return "", fmt.Errorf("%s is missing: run `make load-tools` first", file)
 }

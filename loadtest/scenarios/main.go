@@ -3,7 +3,7 @@
 
 // Command scenarios runs k6 scenarios of loadtest/k6, each before a proxy and upstreams of its own, over loopback.
 //
-//	make k6 K6="smoke bans"
+//	make scenarios K6="smoke bans"
 //	go run ./loadtest/scenarios -scale 0.2 load
 //
 // A scenario is loadtest/k6/NAME.js; what its proxy has switched on stands in a Caddyfile beside it. The program ends with

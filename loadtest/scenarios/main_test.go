@@ -91,7 +91,7 @@ func TestAToolThatIsMissingIsSaidInOneLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = all(context.Background(), s, io.Discard, io.Discard)
-	if err == nil || !strings.Contains(err.Error(), "make loadtest-tools") || strings.Contains(err.Error(), "\n") {
+	if err == nil || !strings.Contains(err.Error(), "make load-tools") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v", err)
 	}
 }
