@@ -8,6 +8,7 @@ TESTFLAGS ?=
 BENCHPKGS ?= ./modules/... ./plugins/...
 FUZZTIME  ?= 10s
 DOCTESTS  ?= TestDocs|TestLayout
+K6        ?= smoke bans upstreams failover
 
 # As in xcaddy.json, which also has to set the names that main.go sets here; a test in cmd/xbuild compares the two binaries.
 BUILDFLAGS = -trimpath -tags nobadger,nomysql,nopgx -ldflags "-s -w -X github.com/caddyserver/caddy/v2.CustomVersion=$(VERSION)"
@@ -80,6 +81,17 @@ chaos: ## Break everything around idempotency keys, with three seeds (SEED= take
 	go run ./loadtest/idempotency -faults redis -keys 2000
 	for control in lock-ttl set-nx; do go run ./loadtest/idempotency -algorithm $$control -keys 200 -patience 3s || exit 1; done
 
+.PHONY: loadtest
+loadtest: bin/tools/vegeta ## Measure what everything costs beside plain Caddy; SHORT=1 takes two minutes
+	go run ./loadtest/stack
+
+.PHONY: scenarios
+scenarios: bin/tools/k6 ## Run the k6 scenarios of K6, each before a proxy of its own
+	go run ./loadtest/scenarios $(K6)
+
+.PHONY: load-tools
+load-tools: bin/tools/k6 bin/tools/vegeta ## Build the load generators into bin/tools
+
 .PHONY: xbuild
 xbuild: ## Build bin/gatehouse-xcaddy by xcaddy, and check that it is the same proxy
 	go build -C cmd/xbuild -o ../../bin/xbuild .
@@ -98,4 +110,11 @@ clean: ## Remove what was built
 $(TOOLS): .ci/tools/go.mod .ci/tools/go.sum
 	GOBIN=$(CURDIR)/bin/tools go -C .ci/tools install tool
 	@rm -f bin/tools/.installed-*
+	@touch $@
+
+# The load generators take minutes to build: once for each version that is pinned.
+bin/tools/k6 bin/tools/vegeta: bin/tools/%: loadtest/tools/%/go.mod loadtest/tools/%/go.sum
+	@echo 'building $*, once'
+	@GOBIN=$(CURDIR)/bin/tools go -C loadtest/tools/$* install tool || \
+		{ echo 'error: $* was not built; it needs the Go module proxy, or GOPROXY set to one that you reach' >&2; exit 1; }
 	@touch $@

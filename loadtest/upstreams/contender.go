@@ -5,11 +5,12 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
 
 // contender is a proxy with a policy.
@@ -20,7 +21,7 @@ type contender struct {
 	needs       []string // of our program: the policies that must be compiled in
 }
 
-func (c contender) key() string { return c.name }
+func (c contender) Key() string { return c.name }
 
 type kind int
 
@@ -64,33 +65,24 @@ func costContenders() []contender {
 	}
 }
 
-// command is a program's start: its files are written into its folder before.
-type command struct {
-	path string
-	args []string
-	env  []string
-	file string // name of the configuration
-	text string
-}
-
 // command configures the contender to listen on a port of 127.0.0.1 before the upstreams.
-func (c contender) command(programs programs, folder string, port int, addresses []string) command {
+func (c contender) command(programs programs, folder string, port int, addresses []string) lab.Command {
 	switch c.kind {
 	case nginx:
-		return command{
-			path: programs.nginx, file: "nginx.conf", text: nginxConfig(folder, port, addresses),
-			args: []string{"-p", folder, "-c", filepath.Join(folder, "nginx.conf"), "-e", "stderr"},
+		return lab.Command{
+			Path: programs.nginx, File: "nginx.conf", Text: nginxConfig(folder, port, addresses),
+			Args: []string{"-p", folder, "-c", filepath.Join(folder, "nginx.conf"), "-e", "stderr"},
 		}
 	case haproxy:
-		return command{
-			path: programs.haproxy, file: "haproxy.cfg", text: haproxyConfig(port, addresses),
-			args: []string{"-db", "-q", "-f", filepath.Join(folder, "haproxy.cfg")},
+		return lab.Command{
+			Path: programs.haproxy, File: "haproxy.cfg", Text: haproxyConfig(port, addresses),
+			Args: []string{"-db", "-q", "-f", filepath.Join(folder, "haproxy.cfg")},
 		}
 	default:
-		return command{
-			path: programs.gatehouse, file: "Caddyfile", text: caddyfile(c.policy, port, addresses),
-			args: []string{"run", "--adapter", "caddyfile", "--config", filepath.Join(folder, "Caddyfile")},
-			env:  []string{"XDG_DATA_HOME=" + folder, "XDG_CONFIG_HOME=" + folder, "XDG_CACHE_HOME=" + folder},
+		return lab.Command{
+			Path: programs.gatehouse, File: "Caddyfile", Text: caddyfile(c.policy, port, addresses),
+			Args: []string{"run", "--adapter", "caddyfile", "--config", filepath.Join(folder, "Caddyfile")},
+			Env:  []string{"XDG_DATA_HOME=" + folder, "XDG_CONFIG_HOME=" + folder, "XDG_CACHE_HOME=" + folder},
 		}
 	}
 }
@@ -171,7 +163,7 @@ type programs struct {
 }
 
 // missing says what a contender lacks, or nothing.
-func (p programs) missing(c contender, policies string) string {
+func (p programs) missing(c contender, modules []string) string {
 	switch {
 	case c.kind == nginx && p.nginx == "":
 		return "nginx is not installed (its package is called nginx)"
@@ -179,22 +171,8 @@ func (p programs) missing(c contender, policies string) string {
 		return "HAProxy is not installed (its package is called haproxy)"
 	}
 	for _, policy := range c.needs {
-		if !strings.Contains(policies, "http.reverse_proxy.selection_policies."+policy+"\n") {
+		if !slices.Contains(modules, "http.reverse_proxy.selection_policies."+policy) {
 			return "this build has no policy " + policy
-		}
-	}
-	return ""
-}
-
-// find looks for a program also where only administrators have their path.
-func find(name string) string {
-	if path, err := exec.LookPath(name); err == nil {
-		return path
-	}
-	for _, folder := range []string{"/usr/sbin", "/usr/local/sbin"} {
-		path := filepath.Join(folder, name)
-		if info, err := os.Stat(path); err == nil && !info.IsDir() {
-			return path
 		}
 	}
 	return ""

@@ -7,9 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
 
 // costRate is what a small machine serves beside the generator and the upstreams without a queue anywhere.
@@ -37,11 +40,11 @@ func (b *bench) cost(ctx context.Context) (text string, met bool, err error) {
 	if len(b.contenders) < 2 || b.contenders[0].name != leastConn || b.contenders[1].name != again {
 		return "", false, errors.New("-cost compares with least_conn and needs it twice: name least_conn,least_conn_again too")
 	}
-	if _, err := cpuTime(b.origins.running.cmd.Process.Pid); err != nil {
-		return "", false, fmt.Errorf("-cost needs the CPU times in /proc: %w", err)
+	if used, err := b.origins.Running.CPU(); err != nil || math.IsNaN(used) {
+		return "", false, errors.New("-cost needs the CPU times in /proc, which only Linux has")
 	}
-	before := load()
-	if err := b.origins.reset(ctx, `{}`); err != nil {
+	before := lab.Load()
+	if err := b.origins.Reset(ctx, `{}`); err != nil {
 		return "", false, err
 	}
 	var blocks []block
@@ -74,11 +77,11 @@ func (s settings) costTimes() (warm, block time.Duration) {
 // costRound returns the blocks that were finished, also if it fails.
 func (b *bench) costRound(ctx context.Context, round int) (blocks []block, err error) {
 	warm, length := b.settings.costTimes()
-	proxies := make([]*proxy, len(b.contenders))
+	proxies := make([]*lab.Proxy, len(b.contenders))
 	defer func() {
 		for _, p := range proxies {
 			if p != nil {
-				p.stop()
+				p.Stop()
 			}
 		}
 	}()
@@ -86,7 +89,7 @@ func (b *bench) costRound(ctx context.Context, round int) (blocks []block, err e
 		if proxies[i], err = b.startProxy(ctx, c); err != nil {
 			return blocks, err
 		}
-		if err = driveWell(ctx, proxies[i], constant(costRate, warm)); err != nil {
+		if err = driveWell(ctx, proxies[i], lab.Constant(costRate, warm)); err != nil {
 			return blocks, err
 		}
 	}
@@ -99,7 +102,7 @@ func (b *bench) costRound(ctx context.Context, round int) (blocks []block, err e
 		}
 		used.contender, used.round = b.contenders[at].name, round
 		blocks = append(blocks, used)
-		say(b.progress, "round %d/%d, %s: %.1f us a request, least_conn %.1f, ratio %.3f", round+1, b.settings.rounds,
+		lab.Say(b.progress, "round %d/%d, %s: %.1f us a request, least_conn %.1f, ratio %.3f", round+1, b.settings.rounds,
 			b.contenders[at].title, used.contended, used.base, used.ratio())
 	}
 	return blocks, nil
@@ -107,9 +110,9 @@ func (b *bench) costRound(ctx context.Context, round int) (blocks []block, err e
 
 // abba drives both at once, their requests in the order base, rival, rival, base: whatever the machine does besides, it
 // does to both.
-func (b *bench) abba(ctx context.Context, base, rival *proxy, length time.Duration) (block, error) {
-	due := turns(constant(costRate, length))
-	proxies := [2]*proxy{base, rival}
+func (b *bench) abba(ctx context.Context, base, rival *lab.Proxy, length time.Duration) (block, error) {
+	due := lab.Turns(lab.Constant(costRate, length))
+	proxies := [2]*lab.Proxy{base, rival}
 	var before, after [2]reading
 	var failed [2]error
 	var err error
@@ -131,29 +134,20 @@ func (b *bench) abba(ctx context.Context, base, rival *proxy, length time.Durati
 		if after[i], err = b.read(ctx, p); err != nil {
 			return block{}, err
 		}
-		used[i] = 1000 * perRequest(before[i].cpu, after[i].cpu, len(due[i]))
+		used[i] = 1000 * lab.PerRequest(before[i].cpu, after[i].cpu, len(due[i]))
 	}
 	return block{base: used[0], contended: used[1]}, nil
 }
 
-// turns deals times out to two in the order 0, 1, 1, 0.
-func turns(all []time.Duration) (due [2][]time.Duration) {
-	for i, at := range all {
-		of := (i%4 + 1) / 2 % 2
-		due[of] = append(due[of], at)
-	}
-	return due
-}
-
 // driveWell fails if a request does.
-func driveWell(ctx context.Context, p *proxy, due []time.Duration) error {
-	g, closeIdle := newGenerator(p.url)
+func driveWell(ctx context.Context, p *lab.Proxy, due []time.Duration) error {
+	g, closeIdle := lab.NewGenerator(p.URL)
 	defer closeIdle()
-	samples := g.drive(ctx, time.Now(), due)
+	samples := g.Drive(ctx, time.Now(), due)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(samples, func(s sample) bool { return s.failed }); i >= 0 {
+	if i := slices.IndexFunc(samples, func(s lab.Sample) bool { return s.Failed }); i >= 0 {
 		return fmt.Errorf("request %d of %d failed, though nothing is ill", i+1, len(samples))
 	}
 	return nil

@@ -7,12 +7,13 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
 
-// A generator that lacks CPU measures itself. A request counts as late if it leaves so much later than its time; a run in
-// which one of a hundred left later than mostLag is not counted, and repeated at most maxRepeats times.
+// A run in which one request of a hundred left later than mostLag after its time is not counted, and repeated at most
+// maxRepeats times.
 const (
-	lateAfter  = 5 * time.Millisecond
 	mostLag    = 40 // milliseconds: a third of the best p99
 	maxRepeats = 2
 )
@@ -21,16 +22,16 @@ const (
 type figures struct {
 	requests        int
 	mean, p99, p999 float64 // milliseconds from the time at which a request should have been sent
-	errors          int     // no answer within requestTimeout, or another status than 200
+	errors          int     // no answer within lab.RequestTimeout, or another status than 200
 	caught          int     // answered only after stallLength/2: those that a stall held, and nothing else
-	late            float64 // share of requests that were sent after lateAfter
+	late            float64 // share of requests that were sent after lab.LateAfter
 	lag             float64 // milliseconds after its time that a request was sent, 99th percentile
 	toIll           float64 // share of requests that reached the ill upstream, by the upstreams' own counters
 	cpu             float64 // milliseconds of CPU a request, of the proxy's processes; NaN where that cannot be read
 }
 
 // summarize computes what the samples alone tell. Failures count as what their clients waited.
-func summarize(samples []sample) figures {
+func summarize(samples []lab.Sample) figures {
 	f := figures{requests: len(samples), cpu: math.NaN()}
 	if len(samples) == 0 {
 		return f
@@ -38,47 +39,26 @@ func summarize(samples []sample) figures {
 	var latencies, lags []time.Duration
 	var sum time.Duration
 	for _, s := range samples {
-		latencies, lags = append(latencies, s.latency), append(lags, s.lag)
-		sum += s.latency
-		if s.failed {
+		latencies, lags = append(latencies, s.Latency), append(lags, s.Lag)
+		sum += s.Latency
+		if s.Failed {
 			f.errors++
 		}
-		if s.latency > stallLength/2 {
+		if s.Latency > stallLength/2 {
 			f.caught++
 		}
-		if s.lag > lateAfter {
+		if s.Lag > lab.LateAfter {
 			f.late++
 		}
 	}
 	slices.Sort(latencies)
 	slices.Sort(lags)
-	f.lag = milliseconds(percentile(lags, 0.99))
+	f.lag = lab.Milliseconds(lab.Percentile(lags, 0.99))
 	f.late /= float64(len(samples))
-	f.mean = milliseconds(sum) / float64(len(samples))
-	f.p99 = milliseconds(percentile(latencies, 0.99))
-	f.p999 = milliseconds(percentile(latencies, 0.999))
+	f.mean = lab.Milliseconds(sum) / float64(len(samples))
+	f.p99 = lab.Milliseconds(lab.Percentile(latencies, 0.99))
+	f.p999 = lab.Milliseconds(lab.Percentile(latencies, 0.999))
 	return f
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-// percentile is the nearest rank: the smallest value that a share p of all does not exceed. The values are in order.
-func percentile(ordered []time.Duration, p float64) time.Duration {
-	rank := int(math.Ceil(p*float64(len(ordered)) - 1e-9)) // 0.999*1000 is a little more than 999 in floating point
-	return ordered[min(max(rank, 1), len(ordered))-1]
-}
-
-// median is NaN for no values, and the mean of the two in the middle of an even number.
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return math.NaN()
-	}
-	ordered := slices.Sorted(slices.Values(values))
-	middle := len(ordered) / 2
-	if len(ordered)%2 == 1 {
-		return ordered[middle]
-	}
-	return (ordered[middle-1] + ordered[middle]) / 2
 }
 
 // valid is false for a run that tells of the generator instead of the proxy.
@@ -120,5 +100,5 @@ func ratio(cells []cell, scenario, contender, base string, m metric) float64 {
 			ratios = append(ratios, m(c.figures)/of)
 		}
 	}
-	return median(ratios)
+	return lab.Median(ratios)
 }

@@ -8,64 +8,20 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
 
-func TestPercentileIsTheNearestRank(t *testing.T) {
-	upTo := func(n int) []time.Duration {
-		values := make([]time.Duration, n)
-		for i := range values {
-			values[i] = time.Duration(i + 1)
-		}
-		return values
-	}
-	for _, test := range []struct {
-		n    int
-		p    float64
-		want time.Duration
-	}{
-		{1, 0.999, 1},
-		{100, 0.5, 50},
-		{100, 0.99, 99},
-		{101, 0.99, 100},
-		{1000, 0.999, 999},
-		{5940, 0.999, 5935},
-		{10, 0.99, 10},
-		{10, 0, 1},
-	} {
-		if got := percentile(upTo(test.n), test.p); got != test.want {
-			t.Errorf("percentile %g of 1..%d is %d, want %d", test.p, test.n, got, test.want)
-		}
-	}
-}
-
-func TestMedian(t *testing.T) {
-	for _, test := range []struct {
-		values []float64
-		want   float64
-	}{
-		{[]float64{3}, 3},
-		{[]float64{9, 1, 2}, 2},
-		{[]float64{4, 1, 3, 2}, 2.5},
-	} {
-		if got := median(test.values); got != test.want {
-			t.Errorf("median of %v is %g, want %g", test.values, got, test.want)
-		}
-	}
-	if got := median(nil); !math.IsNaN(got) {
-		t.Errorf("median of nothing is %g", got)
-	}
-}
-
 func TestSummarize(t *testing.T) {
-	samples := make([]sample, 0, 1000)
+	samples := make([]lab.Sample, 0, 1000)
 	for i := range 1000 {
-		samples = append(samples, sample{latency: time.Duration(1000-i) * time.Millisecond, failed: i < 3})
+		samples = append(samples, lab.Sample{Latency: time.Duration(1000-i) * time.Millisecond, Failed: i < 3})
 	}
-	samples[0].latency++ // more than half a stall
-	samples[0].lag = lateAfter
-	samples[1].lag = lateAfter + 1
+	samples[0].Latency++ // more than half a stall
+	samples[0].Lag = lab.LateAfter
+	samples[1].Lag = lab.LateAfter + 1
 	for i := 989; i < 1000; i++ { // one more than a hundredth
-		samples[i].lag = 2 * time.Millisecond
+		samples[i].Lag = 2 * time.Millisecond
 	}
 	got := summarize(samples)
 	if got.requests != 1000 || got.errors != 3 || got.caught != 1 || got.late != 0.001 {

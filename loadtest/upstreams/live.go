@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
 
 // The times of one run: the counted part follows the warm-up without a pause.
@@ -30,11 +32,11 @@ func (s settings) times() (warm, count time.Duration) {
 
 // live measures every contender in every scenario, round by round.
 func (b *bench) live(ctx context.Context) (text string, met bool, err error) {
-	before := load()
+	before := lab.Load()
 	var cells []cell
 	trials := plan(b.settings.scenarios, b.contenders, b.settings.rounds)
 	for i, next := range trials {
-		say(b.progress, "%d of %d: round %d, %s, %s", i+1, len(trials), next.round+1, next.scenario.name, next.contender.title)
+		lab.Say(b.progress, "%d of %d: round %d, %s, %s", i+1, len(trials), next.round+1, next.scenario.name, next.contender.title)
 		var more []cell
 		more, err = b.try(ctx, next)
 		cells = append(cells, more...)
@@ -61,12 +63,12 @@ func (b *bench) try(ctx context.Context, t trial) (cells []cell, err error) {
 			return cells, err
 		}
 		cells = append(cells, cell{t.scenario.name, t.contender.name, t.round, f})
-		say(b.progress, "    mean %.1f p99 %.0f p99.9 %.0f ms, %.2f %% to the ill one, %d errors, %.2f %% sent late",
+		lab.Say(b.progress, "    mean %.1f p99 %.0f p99.9 %.0f ms, %.2f %% to the ill one, %d errors, %.2f %% sent late",
 			f.mean, f.p99, f.p999, 100*f.toIll, f.errors, 100*f.late)
 		if f.valid() {
 			break
 		}
-		say(b.progress, "    not counted: the generator was late by %.0f ms", f.lag)
+		lab.Say(b.progress, "    not counted: the generator was late by %.0f ms", f.lag)
 	}
 	return cells, nil
 }
@@ -96,11 +98,11 @@ func plan(scenarios []scenario, contenders []contender, rounds int) []trial {
 
 // measure runs one cell: upstreams that are well again, a proxy that knows nothing yet.
 func (b *bench) measure(ctx context.Context, t trial) (figures, error) {
-	if err := b.origins.reset(ctx, well); err != nil {
+	if err := b.origins.Reset(ctx, well); err != nil {
 		return figures{}, err
 	}
 	if t.scenario.steady != "" {
-		if err := b.origins.set(ctx, http.MethodPatch, illUpstream, t.scenario.steady); err != nil {
+		if err := b.origins.Set(ctx, http.MethodPatch, illUpstream, t.scenario.steady); err != nil {
 			return figures{}, err
 		}
 	}
@@ -108,7 +110,7 @@ func (b *bench) measure(ctx context.Context, t trial) (figures, error) {
 	if err != nil {
 		return figures{}, err
 	}
-	defer p.stop()
+	defer p.Stop()
 	f, err := b.run(ctx, t, p)
 	if err != nil {
 		return f, fmt.Errorf("%s, %s: %w", t.scenario.name, t.contender.title, err)
@@ -117,12 +119,12 @@ func (b *bench) measure(ctx context.Context, t trial) (figures, error) {
 }
 
 // run drives the proxy and makes the upstream ill. Contenders meet the same arrivals in a round.
-func (b *bench) run(ctx context.Context, t trial, p *proxy) (figures, error) {
+func (b *bench) run(ctx context.Context, t trial, p *lab.Proxy) (figures, error) {
 	warm, count := b.settings.times()
-	due := poisson(liveRate, warm+count, uint64(t.round)+1)
+	due := lab.Poisson(liveRate, warm+count, uint64(t.round)+1)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	g, closeIdle := newGenerator(p.url)
+	g, closeIdle := lab.NewGenerator(p.URL)
 	defer closeIdle()
 	begin := time.Now()
 	var before reading
@@ -137,7 +139,7 @@ func (b *bench) run(ctx context.Context, t trial, p *proxy) (figures, error) {
 		}
 		conducted <- err
 	}()
-	samples := g.drive(ctx, begin, due)
+	samples := g.Drive(ctx, begin, due)
 	if err := <-conducted; err != nil {
 		return figures{}, err
 	}
@@ -147,8 +149,8 @@ func (b *bench) run(ctx context.Context, t trial, p *proxy) (figures, error) {
 	}
 	first, _ := slices.BinarySearch(due, warm)
 	f := summarize(samples[first:])
-	f.toIll = share(before.origins, after.origins, illUpstream)
-	f.cpu = perRequest(before.cpu, after.cpu, f.requests)
+	f.toIll = lab.Share(before.origins, after.origins, illUpstream)
+	f.cpu = lab.PerRequest(before.cpu, after.cpu, f.requests)
 	return f, nil
 }
 
@@ -159,13 +161,13 @@ func (b *bench) conduct(ctx context.Context, s scenario, begin time.Time, count 
 	if s.faults != nil {
 		for _, f := range s.faults(warm, counted) {
 			events = append(events, event{f.at, func() error {
-				return b.origins.set(ctx, http.MethodPatch, illUpstream, f.patch)
+				return b.origins.Set(ctx, http.MethodPatch, illUpstream, f.patch)
 			}})
 		}
 	}
 	slices.SortStableFunc(events, func(a, b event) int { return cmp.Compare(a.at, b.at) })
 	for _, e := range events {
-		if !sleepUntil(ctx, begin.Add(e.at)) {
+		if !lab.SleepUntil(ctx, begin.Add(e.at)) {
 			return context.Cause(ctx)
 		}
 		if err := e.do(); err != nil {
@@ -183,19 +185,19 @@ type event struct {
 
 // reading is what the counters say at one time.
 type reading struct {
-	origins []stats
+	origins []lab.Stats
 	cpu     float64
 }
 
-func (b *bench) read(ctx context.Context, p *proxy) (r reading, err error) {
+func (b *bench) read(ctx context.Context, p *lab.Proxy) (r reading, err error) {
 	select {
-	case <-p.ended:
-		return r, fmt.Errorf("the proxy ended: %s", p.log)
+	case <-p.Ended:
+		return r, fmt.Errorf("the proxy ended: %s", p.Log)
 	default:
 	}
-	if r.origins, err = b.origins.stats(ctx); err != nil {
+	if r.origins, err = b.origins.Stats(ctx); err != nil {
 		return r, err
 	}
-	r.cpu, err = p.cpu()
+	r.cpu, err = p.CPU()
 	return r, err
 }

@@ -23,11 +23,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
 
 // settings are the command line.
@@ -54,7 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	if err != nil {
-		say(stderr, "upstreams: %v", err)
+		lab.Say(stderr, "upstreams: %v", err)
 		return 2
 	}
 	var b *bench
@@ -64,7 +63,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		b.close()
 	}
 	if err != nil {
-		say(stderr, "upstreams: %v", err)
+		lab.Say(stderr, "upstreams: %v", err)
 	}
 	if err != nil || !met {
 		return 1
@@ -72,92 +71,40 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// say prints a line of progress. It drops the error: with stderr gone, the status is what remains.
-func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
-
 // parse reads the command line; ROUNDS and SHORT of the environment are the defaults of their flags.
 func parse(args []string, help io.Writer) (settings, error) {
 	var s settings
 	var scenarioNames, contenderNames string
 	set := flag.NewFlagSet("upstreams", flag.ContinueOnError)
-	set.SetOutput(io.Discard) // the error is printed once, in one line, by run
 	set.BoolVar(&s.cost, "cost", false, "measure CPU a request against least_conn, on upstreams that are well and fast")
-	set.BoolVar(&s.short, "short", os.Getenv("SHORT") == "1", "a quarter of the time, to see that it works")
+	set.BoolVar(&s.short, "short", lab.Short(), "a quarter of the time, to see that it works")
 	set.IntVar(&s.rounds, "rounds", 0, "how many `times` each is measured (default $ROUNDS, else 3, or 5 with -cost)")
 	set.StringVar(&s.output, "o", "", "a `file` that gets the report too")
-	set.StringVar(&scenarioNames, "scenarios", "", "only these, by `name`, separated by commas: "+names(scenarios()))
-	set.StringVar(&contenderNames, "contenders", "", "only these, by `name`, separated by commas: "+names(contenders())+
-		"; with -cost "+names(costContenders()))
-	err := set.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		set.SetOutput(help)
-		set.PrintDefaults()
-	}
+	set.StringVar(&scenarioNames, "scenarios", "", "only these, by `name`, separated by commas: "+lab.Names(scenarios()))
+	set.StringVar(&contenderNames, "contenders", "", "only these, by `name`, separated by commas: "+lab.Names(contenders())+
+		"; with -cost "+lab.Names(costContenders()))
+	err := lab.Parse(set, args, help)
 	if err != nil {
 		return s, err
 	}
-	if set.NArg() > 0 {
-		return s, fmt.Errorf("unexpected argument %q", set.Arg(0))
+	standard := 3
+	if s.cost {
+		standard = 5
 	}
-	if s.rounds, err = rounds(s.rounds, s.cost); err != nil {
+	if s.rounds, err = lab.Rounds(s.rounds, standard); err != nil {
 		return s, err
 	}
-	if s.scenarios, err = only(scenarios(), scenarioNames); err != nil {
+	if s.scenarios, err = lab.Only(scenarios(), scenarioNames); err != nil {
 		return s, fmt.Errorf("-scenarios: %w", err)
 	}
 	all := contenders()
 	if s.cost {
 		all = costContenders()
 	}
-	if s.contenders, err = only(all, contenderNames); err != nil {
+	if s.contenders, err = lab.Only(all, contenderNames); err != nil {
 		return s, fmt.Errorf("-contenders: %w", err)
 	}
 	return s, nil
-}
-
-func rounds(flagged int, cost bool) (int, error) {
-	if env := os.Getenv("ROUNDS"); flagged == 0 && env != "" {
-		n, err := strconv.Atoi(env)
-		if err != nil || n < 1 {
-			return 0, fmt.Errorf("ROUNDS: %q is no number of rounds", env)
-		}
-		return n, nil
-	}
-	switch {
-	case flagged < 0:
-		return 0, errors.New("-rounds must be above 0")
-	case flagged > 0:
-		return flagged, nil
-	case cost:
-		return 5, nil
-	default:
-		return 3, nil
-	}
-}
-
-// named is what can be chosen on the command line.
-type named interface{ key() string }
-
-func names[T named](all []T) string {
-	list := make([]string, 0, len(all))
-	for _, v := range all {
-		list = append(list, v.key())
-	}
-	return strings.Join(list, ",")
-}
-
-// only keeps those whose names stand in list, or all if it is empty.
-func only[T named](all []T, list string) ([]T, error) {
-	if list == "" {
-		return all, nil
-	}
-	wanted := strings.Split(list, ",")
-	for _, name := range wanted {
-		if !slices.ContainsFunc(all, func(v T) bool { return v.key() == name }) {
-			return nil, fmt.Errorf("%q is none of %s", name, names(all))
-		}
-	}
-	return slices.DeleteFunc(all, func(v T) bool { return !slices.Contains(wanted, v.key()) }), nil
 }
 
 // report measures, prints, and tells whether every promised figure was met. What was measured is printed also if a later
@@ -173,7 +120,7 @@ func (b *bench) report(ctx context.Context, stdout io.Writer) (met bool, err err
 	if text == "" {
 		return false, err
 	}
-	say(b.progress, "took %s", time.Since(began).Round(time.Second))
+	lab.Say(b.progress, "took %s", time.Since(began).Round(time.Second))
 	_, printErr := io.WriteString(stdout, text)
 	if b.settings.output != "" {
 		printErr = errors.Join(printErr, os.WriteFile(b.settings.output, []byte(text), 0o644))

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
 
 func TestParse(t *testing.T) {
@@ -25,7 +27,7 @@ func TestParse(t *testing.T) {
 		{
 			line: "-scenarios stalls,slow -contenders nginx",
 			check: func(s settings) bool {
-				return names(s.scenarios) == "slow,stalls" && names(s.contenders) == "nginx"
+				return lab.Names(s.scenarios) == "slow,stalls" && lab.Names(s.contenders) == "nginx"
 			},
 		},
 		{line: "-rounds -1", want: "above 0"},
@@ -54,7 +56,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestMissingSaysWhatToInstall(t *testing.T) {
-	const policies = "http.reverse_proxy.selection_policies.least_conn\nhttp.reverse_proxy.selection_policies.guard\n"
+	policies := []string{"http.reverse_proxy.selection_policies.least_conn", "http.reverse_proxy.selection_policies.guard"}
 	installed := programs{nginx: "/usr/sbin/nginx", haproxy: "/usr/sbin/haproxy"}
 	for _, test := range []struct {
 		contender string
@@ -69,7 +71,7 @@ func TestMissingSaysWhatToInstall(t *testing.T) {
 		{"nginx", installed, ""},
 		{"haproxy", installed, ""},
 	} {
-		one, err := only(contenders(), test.contender)
+		one, err := lab.Only(contenders(), test.contender)
 		if err != nil {
 			t.Fatal(err)
 		}

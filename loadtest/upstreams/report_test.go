@@ -5,11 +5,12 @@ package main
 
 import (
 	"io"
-	"math"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
 
 func TestPlanInterleavesAndRotates(t *testing.T) {
@@ -44,12 +45,12 @@ func TestFaults(t *testing.T) {
 }
 
 func TestShareIsWhatReachedOneUpstreamMeanwhile(t *testing.T) {
-	before := []stats{{Requests: 100}, {Requests: 5}}
-	after := []stats{{Requests: 130}, {Requests: 15}}
-	if got := share(before, after, 1); got != 0.25 {
+	before := []lab.Stats{{Requests: 100}, {Requests: 5}}
+	after := []lab.Stats{{Requests: 130}, {Requests: 15}}
+	if got := lab.Share(before, after, 1); got != 0.25 {
 		t.Errorf("share is %g, want 0.25", got)
 	}
-	if got := share(before, before, 1); got != 0 {
+	if got := lab.Share(before, before, 1); got != 0 {
 		t.Errorf("share of nothing is %g", got)
 	}
 }
@@ -90,8 +91,8 @@ func TestJudge(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := judge(test.settings, test.cells)
-			if len(got) != test.verdicts || allMet(got) != test.met {
-				t.Errorf("%d verdicts, met %t: %+v", len(got), allMet(got), got)
+			if len(got) != test.verdicts || lab.AllMet(got) != test.met {
+				t.Errorf("%d verdicts, met %t: %+v", len(got), lab.AllMet(got), got)
 			}
 		})
 	}
@@ -118,7 +119,7 @@ func TestJudgeCost(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			spread, got := judgeCost(pair, test.blocks)
-			if len(got) != 1 || allMet(got) != test.met {
+			if len(got) != 1 || lab.AllMet(got) != test.met {
 				t.Errorf("spread %g, %+v", spread, got)
 			}
 		})
@@ -187,20 +188,6 @@ func checkTables(t *testing.T, text string) {
 		}
 		if n != columns {
 			t.Errorf("%d cells in place of %d: %s", n-1, columns-1, line)
-		}
-	}
-}
-
-func TestNumber(t *testing.T) {
-	for _, test := range []struct {
-		value    float64
-		decimals int
-		want     string
-	}{
-		{1.26, 1, "1.3"}, {0, 0, "0"}, {math.NaN(), 2, "-"}, {math.Inf(1), 2, "-"},
-	} {
-		if got := number(test.value, test.decimals); got != test.want {
-			t.Errorf("number(%g, %d) is %q, want %q", test.value, test.decimals, got, test.want)
 		}
 	}
 }

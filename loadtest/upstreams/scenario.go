@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// path is what is asked for: small, so that the choice of an upstream is what costs.
+const path = "/bytes/512"
+
 // What a scenario's five upstreams are when they are well: together 667 requests a second, of which half are used.
 const (
 	upstreams   = 5
@@ -39,7 +42,7 @@ type fault struct {
 	patch string
 }
 
-func (s scenario) key() string { return s.name }
+func (s scenario) Key() string { return s.name }
 
 const (
 	slow      = "slow"

@@ -7,16 +7,9 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
-)
 
-// verdict is a promised figure and what was measured.
-type verdict struct {
-	promise  string
-	limit    string
-	measured float64 // NaN if it was not measured
-	met      bool
-}
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
+)
 
 // The figures that the project promises for least_response_time, and for the cost of its policies.
 const (
@@ -28,7 +21,7 @@ const (
 
 // judge checks what was asked for: a scenario or a policy that the command line left out is not missed, one that could
 // not be measured is.
-func judge(s settings, cells []cell) []verdict {
+func judge(s settings, cells []cell) []lab.Verdict {
 	asked := func(name string, contenders ...string) bool {
 		for _, wanted := range contenders {
 			if !slices.ContainsFunc(s.contenders, func(c contender) bool { return c.name == wanted }) {
@@ -37,19 +30,19 @@ func judge(s settings, cells []cell) []verdict {
 		}
 		return slices.ContainsFunc(s.scenarios, func(c scenario) bool { return c.name == name })
 	}
-	var all []verdict
+	var all []lab.Verdict
 	if asked(slow, leastTime, leastConn) {
 		r := ratio(cells, slow, leastTime, leastConn, p99)
-		all = append(all, verdict{"one slow: p99 of least_response_time to Caddy least_conn", atMost(slowP99Ratio), r, r <= slowP99Ratio})
+		all = append(all, lab.Verdict{Promise: "one slow: p99 of least_response_time to Caddy least_conn", Limit: lab.AtMost(slowP99Ratio), Measured: r, Met: r <= slowP99Ratio})
 	}
 	if asked(blackHole, leastTime) {
-		worst := most(collect(cells, blackHole, leastTime, failures))
-		all = append(all, verdict{"black hole: errors of least_response_time, the worst outage", atMost(outageErrors), worst, worst <= outageErrors})
+		worst := lab.Most(collect(cells, blackHole, leastTime, failures))
+		all = append(all, lab.Verdict{Promise: "black hole: errors of least_response_time, the worst outage", Limit: lab.AtMost(outageErrors), Measured: worst, Met: worst <= outageErrors})
 	}
 	// A short run has one stall and so few requests that p99.9 is one of those caught when it begins, for every policy.
 	if asked(stalls, leastTime, leastConn) && !s.short {
 		r := ratio(cells, stalls, leastTime, leastConn, p999)
-		all = append(all, verdict{"stalls: p99.9 of least_response_time to Caddy least_conn", atMost(stallP999Ratio), r, r <= stallP999Ratio})
+		all = append(all, lab.Verdict{Promise: "stalls: p99.9 of least_response_time to Caddy least_conn", Limit: lab.AtMost(stallP999Ratio), Measured: r, Met: r <= stallP999Ratio})
 	}
 	return all
 }
@@ -58,18 +51,8 @@ func p99(f figures) float64      { return f.p99 }
 func p999(f figures) float64     { return f.p999 }
 func failures(f figures) float64 { return float64(f.errors) }
 
-// most is NaN for no values.
-func most(values []float64) float64 {
-	if len(values) == 0 {
-		return math.NaN()
-	}
-	return slices.Max(values)
-}
-
-func atMost(limit float64) string { return fmt.Sprintf("<= %g", limit) }
-
 // judgeCost wants every policy within costRatio of least_conn, or as near to it as least_conn comes to itself.
-func judgeCost(contenders []contender, blocks []block) (spread float64, all []verdict) {
+func judgeCost(contenders []contender, blocks []block) (spread float64, all []lab.Verdict) {
 	for _, r := range ratios(blocks, again) {
 		spread = max(spread, math.Abs(r-1))
 	}
@@ -78,8 +61,8 @@ func judgeCost(contenders []contender, blocks []block) (spread float64, all []ve
 		if c.name == leastConn || c.name == again {
 			continue
 		}
-		r := median(ratios(blocks, c.name))
-		all = append(all, verdict{"CPU a request to least_conn: " + c.title, fmt.Sprintf("<= %.3f", limit), r, r <= limit})
+		r := lab.Median(ratios(blocks, c.name))
+		all = append(all, lab.Verdict{Promise: "CPU a request to least_conn: " + c.title, Limit: fmt.Sprintf("<= %.3f", limit), Measured: r, Met: r <= limit})
 	}
 	return spread, all
 }
@@ -92,29 +75,4 @@ func ratios(blocks []block, contender string) []float64 {
 		}
 	}
 	return values
-}
-
-// allMet is false for what was not measured.
-func allMet(all []verdict) bool {
-	return !slices.ContainsFunc(all, func(v verdict) bool { return !v.met })
-}
-
-// verdicts is the table of promised figures.
-func verdicts(all []verdict) string {
-	if len(all) == 0 {
-		return "No promised figure belongs to what was measured.\n"
-	}
-	var text strings.Builder
-	text.WriteString(row("promised", "limit", "measured", "") + row("---", "---:", "---:", "---"))
-	for _, v := range all {
-		word, measured := "missed", number(v.measured, 3)
-		if v.met {
-			word = "met"
-		}
-		if math.IsNaN(v.measured) {
-			word, measured = "not measured", "-"
-		}
-		text.WriteString(row(v.promise, v.limit, measured, word))
-	}
-	return text.String()
 }

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The Gatehouse Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package lab
 
 import (
 	"bufio"
@@ -16,20 +16,20 @@ import (
 )
 
 func TestParseStat(t *testing.T) {
-	const line = "4242 (a (b) c) S 1 4200 4200 0 -1 4194560 2911 0 0 0 123 45 7 8 20 0 9 0 88 1 2 3"
-	group, used, ok := parseStat(line)
-	if !ok || group != 4200 || used != 1680*time.Millisecond {
-		t.Errorf("group %d, used %s, %t; want 4200, 1.68s", group, used, ok)
+	const line = "4242 (a (b) c) S 1 4200 4200 0 -1 4194560 2911 0 0 0 123 45 7 8 20 0 9 0 88 1000 777 3"
+	got, ok := parseStat(line)
+	if want := (stat{group: 4200, used: 1680 * time.Millisecond, pages: 777}); !ok || got != want {
+		t.Errorf("got %+v, %t; want %+v", got, ok, want)
 	}
 	for _, bad := range []string{"", "1 (x) S 1 2", strings.Replace(line, "123", "x", 1)} {
-		if _, _, ok := parseStat(bad); ok {
+		if _, ok := parseStat(bad); ok {
 			t.Errorf("%q was read", bad)
 		}
 	}
 }
 
 // startShell runs a shell that starts a child, and returns when the child is there.
-func startShell(t *testing.T, script string) (p *process, child int) {
+func startShell(t *testing.T, script string) (p *Process, child int) {
 	t.Helper()
 	reader, writer, err := os.Pipe()
 	if err != nil {
@@ -38,12 +38,12 @@ func startShell(t *testing.T, script string) (p *process, child int) {
 	defer reader.Close()
 	cmd := exec.Command("sh", "-c", script)
 	cmd.Stdout = writer
-	p, err = startCommand(cmd)
+	p, err = StartCommand(cmd)
 	writer.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.stop)
+	t.Cleanup(p.Stop)
 	line, err := bufio.NewReader(reader).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func startShell(t *testing.T, script string) (p *process, child int) {
 // A child that the shell does not stop, as nginx's workers when their master is killed, ends with it.
 func TestStopLeavesNoChild(t *testing.T) {
 	p, child := startShell(t, `sleep 600 2>/dev/null & echo $!; wait`)
-	p.stop()
+	p.Stop()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if ended(child) {
 			return
@@ -90,6 +90,22 @@ func TestCPUTimeCountsChildren(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("a busy child used %s", used)
 		}
+	}
+}
+
+func TestResidentCountsChildren(t *testing.T) {
+	p, child := startShell(t, `sleep 600 2>/dev/null & echo $!; wait`)
+	both, err := p.Resident()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(child) + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, ok := parseStat(string(text))
+	if !ok || both <= float64(one.pages)*float64(os.Getpagesize()) {
+		t.Errorf("both hold %g bytes, the child alone %d pages", both, one.pages)
 	}
 }
 

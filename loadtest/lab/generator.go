@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The Gatehouse Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package lab
 
 import (
 	"context"
@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// requestTimeout is when a request counts as failed; it is longer than any fault of a scenario.
-	requestTimeout = 10 * time.Second
+	// RequestTimeout is when a request counts as failed; it is longer than any fault of a scenario.
+	RequestTimeout = 10 * time.Second
 	// maxInFlight bounds the generator's goroutines. A request that finds as many waiting counts as failed.
 	maxInFlight = 4096
 	// tenants is how many keys there are for policies that hash one.
 	tenants = 1000
 )
 
-// poisson is the times of requests that arrive independently of one another, rate a second on average. The same seed
+// Poisson is the times of requests that arrive independently of one another, rate a second on average. The same seed
 // gives the same times.
-func poisson(rate float64, length time.Duration, seed uint64) []time.Duration {
+func Poisson(rate float64, length time.Duration, seed uint64) []time.Duration {
 	random := rand.New(rand.NewPCG(seed, 0))
 	var due []time.Duration
 	for at := 0.0; ; {
@@ -37,8 +37,8 @@ func poisson(rate float64, length time.Duration, seed uint64) []time.Duration {
 	}
 }
 
-// constant is the times of requests that arrive evenly, rate a second.
-func constant(rate float64, length time.Duration) []time.Duration {
+// Constant is the times of requests that arrive evenly, rate a second.
+func Constant(rate float64, length time.Duration) []time.Duration {
 	due := make([]time.Duration, 0, int(rate*length.Seconds())+1)
 	for i := 0; ; i++ {
 		t := time.Duration(float64(i) / rate * float64(time.Second))
@@ -49,58 +49,58 @@ func constant(rate float64, length time.Duration) []time.Duration {
 	}
 }
 
-// sample is what became of one request. Its latency counts from the time at which it was due, whatever kept it from
+// Sample is what became of one request. Its latency counts from the time at which it was due, whatever kept it from
 // being sent: a client does not come later because others wait.
-type sample struct {
-	due, lag, latency time.Duration
-	failed            bool
+type Sample struct {
+	Due, Lag, Latency time.Duration
+	Failed            bool
 }
 
-// generator is an open-loop source of requests: each is sent at its time, however many are unanswered.
-type generator struct {
+// Generator is an open-loop source of requests: each is sent at its time, however many are unanswered.
+type Generator struct {
 	transport http.RoundTripper
 	url       string
 	limit     int // requests unanswered at once
 }
 
-// newGenerator makes one with connections of its own; close ends them.
-func newGenerator(url string) (g *generator, closeIdle func()) {
+// NewGenerator makes one with connections of its own; close ends them.
+func NewGenerator(url string) (g *Generator, closeIdle func()) {
 	t := &http.Transport{MaxIdleConns: maxInFlight, MaxIdleConnsPerHost: maxInFlight, DisableCompression: true}
-	return &generator{transport: t, url: url, limit: maxInFlight}, t.CloseIdleConnections
+	return &Generator{transport: t, url: url, limit: maxInFlight}, t.CloseIdleConnections
 }
 
-// drive sends a request at each time after begin and returns when all are answered. If ctx ends before, the samples are
+// Drive sends a request at each time after begin and returns when all are answered. If ctx ends before, the samples are
 // worth nothing.
-func (g *generator) drive(ctx context.Context, begin time.Time, due []time.Duration) []sample {
-	samples := make([]sample, len(due))
+func (g *Generator) Drive(ctx context.Context, begin time.Time, due []time.Duration) []Sample {
+	samples := make([]Sample, len(due))
 	free := make(chan struct{}, g.limit)
 	var running sync.WaitGroup
 	defer running.Wait()
 	for i, at := range due {
 		s := &samples[i]
-		s.due = at
-		if !sleepUntil(ctx, begin.Add(at)) {
+		s.Due = at
+		if !SleepUntil(ctx, begin.Add(at)) {
 			return samples
 		}
 		select {
 		case free <- struct{}{}:
 		default:
-			s.failed, s.latency = true, requestTimeout
+			s.Failed, s.Latency = true, RequestTimeout
 			continue
 		}
 		running.Go(func() {
-			s.lag = time.Since(begin) - at
-			s.failed = !g.get(ctx, i)
-			s.latency = time.Since(begin) - at
+			s.Lag = time.Since(begin) - at
+			s.Failed = !g.Get(ctx, i)
+			s.Latency = time.Since(begin) - at
 			<-free
 		})
 	}
 	return samples
 }
 
-// get reports whether the answer came whole, in time, and with status 200.
-func (g *generator) get(ctx context.Context, i int) bool {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+// Get reports whether the answer came whole, in time, and with status 200.
+func (g *Generator) Get(ctx context.Context, i int) bool {
+	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.url, nil)
 	if err != nil {
@@ -116,8 +116,8 @@ func (g *generator) get(ctx context.Context, i int) bool {
 	return err == nil && resp.StatusCode == http.StatusOK
 }
 
-// sleepUntil reports whether the time came before the end of ctx.
-func sleepUntil(ctx context.Context, t time.Time) bool {
+// SleepUntil reports whether the time came before the end of ctx.
+func SleepUntil(ctx context.Context, t time.Time) bool {
 	wait := time.Until(t)
 	if wait <= 0 {
 		return ctx.Err() == nil

@@ -3,7 +3,7 @@
 
 //go:build !linux
 
-package main
+package lab
 
 import (
 	"errors"
@@ -16,3 +16,6 @@ func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true
 
 // cpuTime is read from /proc, which only Linux has.
 func cpuTime(int) (time.Duration, error) { return 0, errors.ErrUnsupported }
+
+// resident is read from /proc, too.
+func resident(int) (int64, error) { return 0, errors.ErrUnsupported }

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The Gatehouse Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package lab
 
 import (
 	"fmt"
@@ -24,32 +24,52 @@ func ownGroup() *syscall.SysProcAttr {
 
 // cpuTime is what a process group has used, user and system, to 10 ms a process. A process that has ended no longer
 // counts, but no contender ends one while it is measured.
-func cpuTime(group int) (time.Duration, error) {
+func cpuTime(group int) (sum time.Duration, err error) {
+	err = members(group, func(s stat) { sum += s.used })
+	return sum, err
+}
+
+// resident is the memory of a process group in bytes.
+func resident(group int) (sum int64, err error) {
+	err = members(group, func(s stat) { sum += s.pages * int64(os.Getpagesize()) })
+	return sum, err
+}
+
+// members calls do for every process of a group.
+func members(group int, do func(stat)) error {
 	files, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
-		return 0, fmt.Errorf("listing processes: %w", err)
+		return fmt.Errorf("listing processes: %w", err)
 	}
-	var sum time.Duration
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			continue // it has ended since the list was made
 		}
-		if pgrp, used, ok := parseStat(string(text)); ok && pgrp == group {
-			sum += used
+		if s, ok := parseStat(string(text)); ok && s.group == group {
+			do(s)
 		}
 	}
-	return sum, nil
+	return nil
+}
+
+// stat is what /proc/PID/stat tells of a process.
+type stat struct {
+	group int
+	used  time.Duration
+	pages int64 // resident
 }
 
 // parseStat reads a line of /proc/PID/stat; see proc_pid_stat(5). The name, in parentheses, may hold anything.
-func parseStat(line string) (group int, used time.Duration, ok bool) {
+func parseStat(line string) (s stat, ok bool) {
 	fields := strings.Fields(line[strings.LastIndex(line, ")")+1:])
-	if len(fields) < 13 {
-		return 0, 0, false
+	if len(fields) < 22 {
+		return s, false
 	}
 	group, err1 := strconv.Atoi(fields[2])                 // field 5: pgrp
 	user, err2 := strconv.ParseInt(fields[11], 10, 64)     // field 14: utime
 	inKernel, err3 := strconv.ParseInt(fields[12], 10, 64) // field 15: stime
-	return group, time.Duration(user+inKernel) * clockTick, err1 == nil && err2 == nil && err3 == nil
+	pages, err4 := strconv.ParseInt(fields[21], 10, 64)    // field 24: rss
+	s = stat{group: group, used: time.Duration(user+inKernel) * clockTick, pages: pages}
+	return s, err1 == nil && err2 == nil && err3 == nil && err4 == nil
 }

@@ -1,0 +1,63 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// Build makes programs into a folder, as `make build` does, from the module that the working directory belongs to. The
+// packages are named from the module's root: cmd/origin becomes origin.
+func Build(ctx context.Context, folder string, packages ...string) error {
+	for _, of := range packages {
+		name := path.Base(of)
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "nobadger,nomysql,nopgx", "-ldflags", "-s -w",
+			"-o", filepath.Join(folder, name), "github.com/gatehouse-proxy/gatehouse/"+of)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("building %s: %w\n%s", name, err, out)
+		}
+	}
+	return nil
+}
+
+// Modules lists the Caddy modules in a build, a line each.
+func Modules(ctx context.Context, program string) ([]string, error) {
+	out, err := exec.CommandContext(ctx, program, "list-modules").Output()
+	if err != nil {
+		return nil, fmt.Errorf("listing the modules of our program: %w", err)
+	}
+	return strings.Split(string(out), "\n"), nil
+}
+
+// Find looks for a program also where only administrators have their path.
+func Find(name string) string {
+	if program, err := exec.LookPath(name); err == nil {
+		return program
+	}
+	for _, folder := range []string{"/usr/sbin", "/usr/local/sbin"} {
+		program := filepath.Join(folder, name)
+		if info, err := os.Stat(program); err == nil && !info.IsDir() {
+			return program
+		}
+	}
+	return ""
+}
+
+// Tool looks for a program that `make tools` builds, and then on PATH.
+func Tool(file string) (string, error) {
+	if info, err := os.Stat(file); err == nil && !info.IsDir() {
+		return filepath.Abs(file)
+	}
+	if found := Find(filepath.Base(file)); found != "" {
+		return found, nil
+	}
+	return "", fmt.Errorf("%s is missing: run `make load-tools` first", file)
+}

@@ -1,0 +1,147 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command stack measures what Gatehouse costs: beside Caddy as it is released, and beside nginx and HAProxy where they are
+// installed, over loopback, before one upstream.
+//
+//	make loadtest
+//	go run ./loadtest/stack -comparisons again,off,hit
+//
+// Each comparison sets two proxies beside each other, in the order ABBA, in every round with new processes. What a
+// contender has switched on stands in loadtest/stack/contenders/. The report is a page without scripts, and the same as
+// Markdown. The program ends with status 1 if a promised ratio is missed; it never judges absolute figures. The method is
+// described in docs/load_tests.md.
+//
+// Ctrl-C stops everything that was started and writes what has been measured so far.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
+)
+
+// settings are the command line.
+type settings struct {
+	short       bool
+	rounds      int
+	rate        int
+	output      string
+	vegeta      string
+	comparisons []comparison
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program without its process. The result is the exit status: 2 for a wrong command line, 1 for a failure or
+// a missed figure.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "targets" {
+		return status(stderr, printTargets(args[1:], stdout, stderr))
+	}
+	s, err := parse(args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		lab.Say(stderr, "stack: %v", err)
+		return 2
+	}
+	return status(stderr, load(ctx, s, stdout, stderr))
+}
+
+// errMissed is reported after its table was printed.
+var errMissed = errors.New("a promised figure was missed")
+
+func status(stderr io.Writer, err error) int {
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	lab.Say(stderr, "stack: %v", err)
+	return 1
+}
+
+// load measures and reports.
+func load(ctx context.Context, s settings, stdout, progress io.Writer) error {
+	b, err := prepare(ctx, s, progress)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	before := lab.Load()
+	blocks, err := b.all(ctx)
+	if len(blocks) == 0 {
+		return err
+	}
+	r := b.report(blocks, err == nil, before)
+	_, printErr := io.WriteString(stdout, r.markdown())
+	if err = errors.Join(err, printErr, r.write(s.output)); err == nil && !lab.AllMet(r.verdicts) {
+		err = errMissed
+	}
+	lab.Say(progress, "the report is %s/report.html", s.output)
+	return err
+}
+
+// parse reads the command line; ROUNDS and SHORT of the environment are the defaults of their flags.
+func parse(args []string, help io.Writer) (settings, error) {
+	var s settings
+	var list string
+	set := flag.NewFlagSet("stack", flag.ContinueOnError)
+	set.BoolVar(&s.short, "short", lab.Short(), "one round of short blocks and fewer comparisons, within two minutes")
+	set.IntVar(&s.rounds, "rounds", 0, "how many `times` each is measured (default $ROUNDS, else 5, or 1 with -short)")
+	set.IntVar(&s.rate, "rate", 1000, "requests a `second` of both proxies together when their cost is measured")
+	set.StringVar(&s.output, "o", "bin/loadtest", "the `folder` that gets report.html and report.md")
+	set.StringVar(&s.vegeta, "vegeta", "bin/tools/vegeta", "the load generator's `path`")
+	set.StringVar(&list, "comparisons", "", "only these, by `name`, separated by commas: "+lab.Names(comparisons()))
+	err := lab.Parse(set, args, help)
+	if err != nil {
+		return s, err
+	}
+	standard := 5
+	if s.short {
+		standard = 1
+	}
+	if s.rounds, err = lab.Rounds(s.rounds, standard); err != nil {
+		return s, err
+	}
+	if s.rate < 10 || s.rate > 100000 {
+		return s, fmt.Errorf("-rate: %d is not between 10 and 100000", s.rate)
+	}
+	if s.comparisons, err = lab.Only(comparisons(), list); err != nil {
+		return s, fmt.Errorf("-comparisons: %w", err)
+	}
+	if s.short && list == "" {
+		s.comparisons = slices.DeleteFunc(s.comparisons, func(c comparison) bool { return !inShort(c) })
+	}
+	return s, nil
+}
+
+// printTargets writes orders with a key each, for vegeta's -format=json.
+func printTargets(args []string, stdout, help io.Writer) error {
+	var url, name string
+	var n, repeat int
+	set := flag.NewFlagSet("targets", flag.ContinueOnError)
+	set.StringVar(&url, "url", "http://127.0.0.1:8080/orders", "where the orders go")
+	set.StringVar(&name, "run", "run", "the `word` that this run's keys begin with: another one for each run")
+	set.IntVar(&n, "n", 1000, "how `many`")
+	set.IntVar(&repeat, "repeat", 1, "how many `times` each key is sent, one after the other")
+	if err := lab.Parse(set, args, help); err != nil {
+		return err
+	}
+	if n < 1 || repeat < 1 {
+		return errors.New("targets: -n and -repeat must be above 0")
+	}
+	return writeTargets(stdout, n*repeat, func(i int) target { return order(url, name, i/repeat) })
+}

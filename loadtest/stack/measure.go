@@ -1,0 +1,247 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
+)
+
+// times of a block.
+type times struct {
+	warmUp time.Duration // at the block's rate
+	block  time.Duration // both contenders together
+}
+
+func (s settings) times() times {
+	if s.short {
+		return times{time.Second, 3 * time.Second}
+	}
+	return times{3 * time.Second, 16 * time.Second}
+}
+
+// loadedShare is which part of its greatest rate a loaded proxy gets.
+const loadedShare = 0.7
+
+// pair are the two proxies of a comparison while they run.
+type pair struct {
+	comparison  comparison
+	base, rival *lab.Proxy
+	round       int
+	begun       int // numbers that requests have used up: each is of its own
+}
+
+func (p *pair) stop() {
+	for _, proxy := range []*lab.Proxy{p.base, p.rival} {
+		if proxy != nil {
+			proxy.Stop()
+		}
+	}
+}
+
+func (p *pair) proxies() [2]*lab.Proxy { return [2]*lab.Proxy{p.base, p.rival} }
+
+// compare measures one comparison with new processes.
+func (b *bench) compare(ctx context.Context, c comparison, round int) (done block, err error) {
+	if err := b.origins.Reset(ctx, `{}`); err != nil {
+		return done, err
+	}
+	p := &pair{comparison: c, round: round}
+	defer p.stop()
+	if p.base, err = b.startProxy(ctx, named(c.base)); err != nil {
+		return done, err
+	}
+	if p.rival, err = b.startProxy(ctx, named(c.rival)); err != nil {
+		return done, err
+	}
+	done, err = b.measure(ctx, p)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%s: %w", c.name, err)
+	}
+	return done, err
+}
+
+func (b *bench) measure(ctx context.Context, p *pair) (block, error) {
+	t := b.settings.times()
+	switch p.comparison.method {
+	case maximum:
+		if _, err := b.inTurns(ctx, p, 0, t.warmUp); err != nil {
+			return block{}, err
+		}
+		return b.inTurns(ctx, p, 0, t.block)
+	case loaded:
+		most, err := b.inTurns(ctx, p, 0, max(t.warmUp, t.block/4))
+		if err != nil {
+			return block{}, err
+		}
+		rate := int(loadedShare * min(most.base.rate, most.rival.rate))
+		return b.inTurns(ctx, p, max(rate, 1), t.block)
+	default:
+		if _, err := b.together(ctx, p, b.settings.rate, t.warmUp); err != nil {
+			return block{}, err
+		}
+		return b.together(ctx, p, b.settings.rate, t.block)
+	}
+}
+
+// together drives both at once.
+func (b *bench) together(ctx context.Context, p *pair, rate int, length time.Duration) (block, error) {
+	n := int(float64(rate)*length.Seconds()) + 1
+	before, err := b.read(ctx, p)
+	if err != nil {
+		return block{}, err
+	}
+	a := attack{rate: rate, length: length, targets: n, of: func(i int) target {
+		return p.target((i%4+1)/2%2, i)
+	}}
+	p.begun += n
+	results, err := a.run(ctx, b.programs.vegeta, b.folder)
+	if err != nil {
+		return block{}, err
+	}
+	all, took := timing(results, rate), seconds(results)
+	return b.finish(ctx, p, before, [2][]timed{sentTo(all, p.base.Base+"/"), sentTo(all, p.rival.Base+"/")}, [2]float64{took, took})
+}
+
+// inTurns drives one after the other: base, rival, rival, base.
+func (b *bench) inTurns(ctx context.Context, p *pair, rate int, length time.Duration) (block, error) {
+	before, err := b.read(ctx, p)
+	if err != nil {
+		return block{}, err
+	}
+	n := closedTargets
+	if rate > 0 {
+		n = int(float64(rate)*length.Seconds()/4) + 1
+	}
+	var all [2][]timed
+	var took [2]float64
+	for _, at := range [...]int{0, 1, 1, 0} {
+		a := attack{rate: rate, length: length / 4, targets: n, of: func(i int) target { return p.target(at, i) }}
+		results, err := a.run(ctx, b.programs.vegeta, b.folder)
+		if err != nil {
+			return block{}, err
+		}
+		p.begun += n
+		all[at], took[at] = append(all[at], timing(results, rate)...), took[at]+seconds(results)
+	}
+	return b.finish(ctx, p, before, all, took)
+}
+
+// closedTargets is how many different requests a closed loop has: more than it can send, else misses become hits.
+const closedTargets = 100000
+
+// target is the i-th request of an attack on one of the two.
+func (p *pair) target(at, i int) target {
+	return numbered(p.proxies()[at].Base, p.comparison.uri, p.begun+i)
+}
+
+// finish makes figures of results, and checks that the contenders did what they are compared for.
+func (b *bench) finish(ctx context.Context, p *pair, before reading, all [2][]timed, took [2]float64) (block, error) {
+	after, err := b.read(ctx, p)
+	if err != nil {
+		return block{}, err
+	}
+	var made [2]figures
+	for i, status := range [2]int{http.StatusOK, p.comparison.status} {
+		f := summarize(all[i], took[i], status)
+		if f.requests == 0 {
+			return block{}, fmt.Errorf("%s got no request", p.name(i))
+		}
+		if f.wrong > 0 {
+			return block{}, fmt.Errorf("%s: %d of %d answers were not %d, the first: %s", p.name(i), f.wrong, f.requests, status, f.firstWrong)
+		}
+		f.cpu = 1000 * lab.PerRequest(before.cpu[i], after.cpu[i], f.requests)
+		f.resident = after.resident[i] / (1 << 20)
+		made[i] = f
+	}
+	if err := p.comparison.reached(after.upstream-before.upstream, made[0].requests, made[1].requests); err != nil {
+		return block{}, err
+	}
+	return block{p.comparison.name, p.round, made[0], made[1]}, nil
+}
+
+func (p *pair) name(at int) string {
+	return named([...]string{p.comparison.base, p.comparison.rival}[at]).title
+}
+
+// reached fails if a contender that should have answered by itself asked the upstream, or the other way round. A hundredth
+// may differ: a cache asks anew now and then, and a latecomer of the warm-up counts here.
+func (c comparison) reached(arrived, base, rival int) error {
+	want := base
+	if c.reaches {
+		want += rival
+	}
+	if math.Abs(float64(arrived-want)) > 0.01*float64(base+rival)+closedWorkers {
+		return fmt.Errorf("%d requests reached the upstream, expected about %d: the contenders did not do what they are compared for",
+			arrived, want)
+	}
+	return nil
+}
+
+// reading is what the counters say at one time, of both proxies.
+type reading struct {
+	upstream      int
+	cpu, resident [2]float64
+}
+
+func (b *bench) read(ctx context.Context, p *pair) (r reading, err error) {
+	stats, err := b.origins.Stats(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.upstream = stats[0].Requests
+	for i, proxy := range p.proxies() {
+		select {
+		case <-proxy.Ended:
+			return r, fmt.Errorf("%s ended: %s", p.name(i), proxy.Log)
+		default:
+		}
+		if r.cpu[i], err = proxy.CPU(); err != nil {
+			return r, err
+		}
+		if r.resident[i], err = proxy.Resident(); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// startProxy starts a contender, waits for its first answer and prepares it.
+func (b *bench) startProxy(ctx context.Context, c contender) (*lab.Proxy, error) {
+	admin, err := lab.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	at := places{
+		origin: b.origins.Addresses[0], ingest: b.origins.Addresses[1], redis: b.redis,
+		admin: "127.0.0.1:" + strconv.Itoa(admin),
+	}
+	p, err := lab.StartProxy(ctx, lab.Setup{
+		Name: c.name, Within: b.folder, Path: "/healthz",
+		Command: func(folder string, port int) (lab.Command, error) { return c.command(b.programs, at, folder, port) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(c.prepare) == 0 {
+		return p, nil
+	}
+	args := append(slices.Clone(c.prepare), "--address", at.admin)
+	cmd := exec.CommandContext(ctx, b.programs.gatehouse, args...)
+	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+p.Folder, "XDG_DATA_HOME="+p.Folder)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		p.Stop()
+		return nil, fmt.Errorf("preparing %s: %w: %s", c.title, err, out)
+	}
+	return p, nil
+}
