@@ -61,7 +61,10 @@ func AddJSONFlag(cmd *cobra.Command) { cmd.Flags().Bool("json", false, "Print JS
 // Client sends requests to one admin endpoint.
 type Client struct {
 	origin string
-	http   http.Client
+	// sameOrigin says that requests name the origin, for endpoints with enforce_origin. On sockets that have no address
+	// the endpoint knows no origin, and refuses any.
+	sameOrigin bool
+	http       http.Client
 }
 
 // New returns a client for the endpoint that the flags of AddFlags name. It does not connect.
@@ -86,18 +89,20 @@ func New(cmd *cobra.Command) (*Client, error) {
 }
 
 func newClient(address caddy.NetworkAddress) *Client {
-	target, origin := address.JoinHostPort(0), "http://127.0.0.1" // which the endpoint accepts on a Unix socket
+	target, origin := address.JoinHostPort(0), "http://127.0.0.1" // the host that the endpoint accepts on other sockets
+	named := !address.IsUnixNetwork() && !address.IsFdNetwork()
 	if address.IsUnixNetwork() {
 		target, _, _ = strings.Cut(target, "|") // the socket's permissions
-	} else if !address.IsFdNetwork() {
+	} else if named {
 		origin = "http://" + target
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, address.Network, target)
 	}
 	return &Client{
-		origin: origin,
-		http:   http.Client{Timeout: timeout, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}},
+		origin:     origin,
+		sameOrigin: named,
+		http:       http.Client{Timeout: timeout, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}},
 	}
 }
 
@@ -125,7 +130,9 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	if err != nil {
 		return fmt.Errorf("making the request: %w", err)
 	}
-	req.Header.Set("Origin", c.origin) // for endpoints with enforce_origin
+	if c.sameOrigin {
+		req.Header.Set("Origin", c.origin)
+	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
