@@ -22,6 +22,7 @@ type load struct {
 
 	mu    sync.Mutex
 	whole map[string]bool // by URI
+	waits []time.Duration // of the whole ones
 }
 
 func newLoad(address string) *load { return &load{address: address, whole: map[string]bool{}} }
@@ -52,9 +53,11 @@ func (l *load) client(ctx context.Context, number int, rate float64) {
 		}
 		uri := fmt.Sprintf("/%d/%d", number, made)
 		made++
+		sent := time.Now()
 		if l.request(client, uri) {
 			l.mu.Lock()
 			l.whole[uri] = true
+			l.waits = append(l.waits, time.Since(sent))
 			l.mu.Unlock()
 		} else {
 			time.Sleep(10 * time.Millisecond) // it is being started again

@@ -10,6 +10,11 @@
 //
 // A line counts as lost if a client has received its response whole and no receiver has the line in the end. The program
 // prints what each writer lost, and ends with status 1 if `ship` lost a line or a control lost none.
+//
+//	go run ./loadtest/logs -slow [-rate 1000] [-round 5s]
+//
+// measures what clients notice of a sink that is dead, that accepts and never reads, or that reads a byte a second, beside two
+// healthy ones, which tell how much two of the same differ; and the memory that each proxy takes in the end.
 package main
 
 import (
@@ -26,6 +31,8 @@ type settings struct {
 	outage  time.Duration
 	kills   int
 	reloads int
+	slow    bool
+	round   time.Duration
 }
 
 func main() {
@@ -44,8 +51,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags.DurationVar(&s.outage, "outage", 20*time.Second, "how long the receivers are away")
 	flags.IntVar(&s.kills, "kills", 20, "how often the proxy is killed")
 	flags.IntVar(&s.reloads, "reloads", 50, "how often its config is reloaded")
+	flags.BoolVar(&s.slow, "slow", false, "measure what clients notice of bad sinks instead")
+	flags.DurationVar(&s.round, "round", 5*time.Second, "how long each of three rounds of -slow lasts")
 	if err := flags.Parse(args); err != nil {
 		return 2
+	}
+	if s.slow {
+		return s.runSlow(stdout, stderr)
 	}
 	results, err := s.measure(func(format string, a ...any) { _, _ = fmt.Fprintf(stderr, format+"\n", a...) })
 	if err != nil {

@@ -64,6 +64,7 @@ type attachment struct {
 	names       []string // of the targets, in the config's order
 	fingerprint string
 	registry    *prometheus.Registry // tells configs apart: each has its own
+	gone        bool                 // the config has ended; guarded by the core's lock
 }
 
 func newAttachment(s settings, sinks []*SinkConfig, fingerprint string, registry *prometheus.Registry) *attachment {
@@ -84,14 +85,14 @@ func newCore(dir string) *core {
 func (c *core) attach(a *attachment) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.attachments = slices.DeleteFunc(c.attachments, func(other *attachment) bool { return other.gone })
 	for _, other := range c.attachments {
 		if other.registry == a.registry && other.fingerprint != a.fingerprint {
 			return fmt.Errorf("the spool %s is used twice, with differing options", c.dir)
 		}
 	}
 	c.attachments = append(c.attachments, a)
-	if len(c.attachments) == 1 {
-		c.handle.core.Store(c)
+	if c.handle.core.Swap(c) != c {
 		c.running.Go(c.keepOpening)
 	}
 	c.apply()
@@ -101,6 +102,7 @@ func (c *core) attach(a *attachment) error {
 // detach takes a config's options and sinks away, and waits until none of its sinks is in use.
 func (c *core) detach(a *attachment) {
 	c.mu.Lock()
+	a.gone = true
 	last := len(c.attachments) == 1
 	if !last { // the last one's sinks still deliver what they can, in Destruct
 		c.attachments = slices.DeleteFunc(c.attachments, func(other *attachment) bool { return other == a })

@@ -4,6 +4,7 @@
 package logship
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,7 +71,7 @@ func FuzzAppendJSON(f *testing.F) {
 			t.Fatalf("%q gives %q, which is more than a line", data, got)
 		}
 		object := map[string]json.RawMessage{}
-		if json.Unmarshal(data, &object) == nil || len(data) == 0 || data[0] != '{' {
+		if json.Unmarshal(data, &object) == nil || !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 			if err := json.Unmarshal(got, new(map[string]json.RawMessage)); err != nil {
 				t.Fatalf("%q gives %q: %v", data, got, err)
 			}

@@ -216,6 +216,8 @@ func (sh *shipper) bury(got outcome) (uint64, error) {
 
 // send tries once.
 func (sh *shipper) send(batch *Batch) (err error) {
+	sh.sending.Lock()
+	defer sh.sending.Unlock()
 	t := sh.use()
 	defer t.use.Done()
 	ctx, cancel := context.WithTimeout(sh.hard, t.settings.timeout)
@@ -227,8 +229,6 @@ func (sh *shipper) send(batch *Batch) (err error) {
 		}
 	}()
 	begun := time.Now()
-	sh.sending.Lock()
-	defer sh.sending.Unlock()
 	err = t.sink.Send(ctx, batch)
 	sh.meter.Observe(time.Since(begun).Seconds())
 	return err

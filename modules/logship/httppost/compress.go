@@ -21,6 +21,9 @@ const (
 	None = "none"
 )
 
+// window is how far back zstd looks, in bytes: a batch is not much longer, and more would cost memory only.
+const window = 512 << 10
+
 var codings = []string{Zstd, Gzip, None}
 
 // Compressor compresses one text after another. It is not safe for concurrent use.
@@ -40,7 +43,7 @@ func NewCompressor(coding string) (*Compressor, error) {
 	case None:
 	case Zstd:
 		c.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-			zstd.WithLowerEncoderMem(true))
+			zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(window))
 	case Gzip:
 		c.gzip, err = gzip.NewWriterLevel(&c.out, gzip.BestSpeed)
 	default:

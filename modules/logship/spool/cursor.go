@@ -34,6 +34,8 @@ type Cursor struct {
 	read  *os.File      // that segment
 	at    *segment
 
+	failures int // of the disk in a row
+
 	saving sync.Mutex // one change is written after the other
 
 	// The spool's lock guards what follows.
@@ -90,6 +92,8 @@ func (s *Spool) newCursor(name string) (*Cursor, error) {
 	c.acked = position{seg: oldest, off: segmentHeader, seq: oldest.firstSeq - 1, line: oldest.lineBase, byte: oldest.byteBase}
 	if errors.Is(err, errNoCursor) {
 		c.origin = c.acked.seq
+		// Lines count from here, also in the next process; if the disk is full, they will from its first line.
+		s.unsynced = c.file.write(state{Acked: c.acked.seq, Origin: c.origin})
 		return c, nil
 	}
 	c.origin, c.delivered, c.dead = st.Origin, st.Delivered, st.Dead

@@ -304,3 +304,44 @@ func TestSegmentCutShortByAnotherProgram(t *testing.T) {
 	}
 	sums(t, c)
 }
+
+// A segment that the disk fails to read is given up, and the ones behind it are read.
+func TestUnreadableSegment(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, small())
+	c := cursor(t, s)
+	add(t, s, 1, 2000)
+	names, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+	if err != nil || len(names) < 4 {
+		t.Fatalf("%d segments, %v", len(names), err)
+	}
+	if err := errors.Join(os.Rename(names[1], names[1]+".away"), os.Mkdir(names[1], 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	var got []uint64
+	for failures := 0; ; {
+		chunk, err := c.Read(100, 16<<10)
+		if err != nil {
+			if failures++; failures > 20 {
+				t.Fatalf("reading still fails: %v", err)
+			}
+			continue
+		}
+		if chunk == nil {
+			break
+		}
+		for _, line := range chunk.Lines {
+			got = append(got, line.Seq)
+		}
+		if err := c.Commit(chunk, uint64(len(chunk.Lines)), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := sums(t, c)
+	if got[0] != 1 || got[len(got)-1] != 2000 || p.Dropped == 0 || p.Dropped != p.Drops.Damaged || p.Pending != 0 {
+		t.Fatalf("read %d lines from %d to %d, progress is %+v", len(got), got[0], got[len(got)-1], p)
+	}
+	if err := errors.Join(os.Remove(names[1]), os.Rename(names[1]+".away", names[1])); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}

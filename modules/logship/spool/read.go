@@ -36,6 +36,9 @@ type Chunk struct {
 // Bytes is what the chunk takes in the spool.
 func (c *Chunk) Bytes() uint64 { return c.end.byte - c.start.byte }
 
+// maxFailures is how often the disk may fail to read a segment.
+const maxFailures = 5
+
 // errGone says that the segment was given up before it was read.
 var errGone = errors.New("the segment is gone")
 
@@ -51,7 +54,7 @@ func (c *Cursor) Read(lines int, bytes int64) (*Chunk, error) {
 		if errors.Is(err, errGone) {
 			continue
 		}
-		if err != nil {
+		if chunk, err = c.insist(from, limit, chunk, err); err != nil {
 			return nil, err
 		}
 		c.spool.mu.Lock()
@@ -59,6 +62,24 @@ func (c *Cursor) Read(lines int, bytes int64) (*Chunk, error) {
 		c.spool.mu.Unlock()
 		return chunk, nil
 	}
+}
+
+// insist gives the rest of a segment up for damaged if the disk has failed to read it several times over, so that the lines
+// behind it get their turn.
+func (c *Cursor) insist(from position, to extent, chunk *Chunk, err error) (*Chunk, error) {
+	if !errors.Is(err, errUnreadable) {
+		c.failures = 0
+		return chunk, err
+	}
+	if c.failures++; c.failures < maxFailures {
+		return nil, err
+	}
+	c.failures = 0
+	end := position{
+		seg: from.seg, off: to.end, seq: to.last,
+		line: from.seg.lineBase + to.count, byte: from.byte + uint64(to.end-from.off),
+	}
+	return &Chunk{Epoch: from.seg.epoch, Damaged: to.last - from.seq, start: from, end: end}, nil
 }
 
 // extent bounds a reading: where the segment ends, and which numbers it may hold.
@@ -79,8 +100,10 @@ func (c *Cursor) begin() (position, extent, bool) {
 	if from.off >= from.seg.end {
 		return from, extent{}, false
 	}
-	return from, extent{end: from.seg.end, last: from.seg.lastSeq, count: from.seg.count,
-		full: from.seg != s.active(), resume: c.resume}, true
+	return from, extent{
+		end: from.seg.end, last: from.seg.lastSeq, count: from.seg.count,
+		full: from.seg != s.active(), resume: c.resume,
+	}, true
 }
 
 // settle moves a position from the end of a segment, or from one that is gone, to where the next record is.

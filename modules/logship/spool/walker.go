@@ -12,6 +12,9 @@ import (
 // window is how much of a segment a walker reads at once, unless a record is longer.
 const window = 256 << 10
 
+// errUnreadable says that the disk fails.
+var errUnreadable = errors.New("reading a segment")
+
 // walker reads the records of a segment, and skips damage. It never reads more memory than the segment has.
 type walker struct {
 	src   io.ReaderAt
@@ -116,5 +119,5 @@ func (w *walker) load(off, n int64) error {
 		return nil
 	}
 	w.buf = w.buf[:0]
-	return fmt.Errorf("reading a segment: %w", err)
+	return fmt.Errorf("%w: %w", errUnreadable, err)
 }
