@@ -8,6 +8,9 @@ import (
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/memory"
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/redis"
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/ristretto"
+	_ "github.com/gatehouse-proxy/gatehouse/plugins/sinks/elasticsearch"
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/sinks/file"
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/sinks/httpsink"
+	_ "github.com/gatehouse-proxy/gatehouse/plugins/sinks/kafka"
+	_ "github.com/gatehouse-proxy/gatehouse/plugins/sinks/loki"
 )

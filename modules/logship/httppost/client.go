@@ -25,8 +25,8 @@ import (
 const (
 	dialTimeout = 5 * time.Second
 	idleTimeout = 90 * time.Second
-	// maxAnswer bounds what is read of an answer. Elasticsearch says something about each of thousands of lines.
-	maxAnswer = 8 << 20
+	// MaxAnswer bounds what is read of an answer, in bytes. Elasticsearch says something about each of thousands of lines.
+	MaxAnswer = 8 << 20
 	// maxQuoted is how much of an answer appears in an error.
 	maxQuoted = 200
 )
@@ -52,7 +52,7 @@ func NewClient(config Config, coding string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	secure, err := resolved.tls()
+	secure, err := resolved.TLS()
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,9 @@ func NewClient(config Config, coding string) (*Client, error) {
 	return c, nil
 }
 
-func (c *Config) tls() (*tls.Config, error) {
+// TLS reads the files that CA, Cert and Key name, after their placeholders were expanded. Sinks that speak other protocols
+// over TLS use it too.
+func (c *Config) TLS() (*tls.Config, error) {
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.InsecureSkipVerify} // #nosec G402 -- asked for
 	if c.CA != "" {
 		pem, err := os.ReadFile(c.CA)
@@ -121,7 +123,7 @@ func (c *Client) Post(ctx context.Context, contentType, id string, body []byte) 
 		return nil, fmt.Errorf("sending to the receiver: %w", err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, MaxAnswer))
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		if err != nil { // the status alone may be enough, but not to whoever reads the answer
 			return nil, fmt.Errorf("reading the receiver's answer: %w", err)

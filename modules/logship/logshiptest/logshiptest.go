@@ -190,8 +190,9 @@ func keepsNothing(t *testing.T, s *Subject) {
 
 func sentTwice(t *testing.T, s *Subject) {
 	lines := Access(20)
-	s.Send(t, Batch(1, lines...))
-	s.Send(t, Batch(1, lines...))
+	again := Batch(1, lines...) // with the times it had
+	s.Send(t, again)
+	s.Send(t, again)
 	s.Send(t, Batch(21, lines...))
 	want := slices.Concat(span(1, 20), span(1, 20), span(21, 40))
 	if s.Dedupes {
