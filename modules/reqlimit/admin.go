@@ -146,7 +146,7 @@ type policyAnswer struct {
 
 func (h *Handler) answer() policyAnswer {
 	a := policyAnswer{
-		Policy: h.Name, Key: h.Key, Algorithm: h.Algorithm, DryRun: h.DryRun, Windows: texts(h.rules.own.Windows),
+		Policy: h.Name, Key: h.key.template, Algorithm: h.Algorithm, DryRun: h.DryRun, Windows: texts(h.rules.own.Windows),
 		InvalidCosts: h.cost.invalid.Load(),
 	}
 	if h.tally.isAway.Load() {
