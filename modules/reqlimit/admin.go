@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,13 +56,14 @@ func serveAdmin(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	allowed := "GET"
+	allowed := []string{http.MethodGet}
 	if key != "" {
-		allowed = "DELETE, GET"
+		allowed = []string{http.MethodDelete, http.MethodGet}
 	}
-	if !strings.Contains(allowed, r.Method) {
-		w.Header().Set("Allow", allowed)
-		return refuse(http.StatusMethodNotAllowed, "method %s is not allowed here; allowed: %s", r.Method, allowed)
+	if !slices.Contains(allowed, r.Method) {
+		list := strings.Join(allowed, ", ")
+		w.Header().Set("Allow", list)
+		return refuse(http.StatusMethodNotAllowed, "method %s is not allowed here; allowed: %s", r.Method, list)
 	}
 	answer, err := adminAnswer(r, policy, key)
 	if err != nil {
@@ -107,10 +109,15 @@ func adminAnswer(r *http.Request, name, key string) (any, error) {
 		answer := h.answer()
 		answer.Offenders = h.tally.offenders.top(maxTop)
 		return answer, nil
-	case r.Method == http.MethodDelete:
-		return h.reset(r, key)
 	}
-	return h.look(r, key)
+	named, err := h.key.named(key)
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, "policy %s: key: %w", name, err)
+	}
+	if r.Method == http.MethodDelete {
+		return h.reset(r, named)
+	}
+	return h.look(r, named)
 }
 
 // policyAnswer is what is told of a policy.
@@ -139,7 +146,7 @@ type policyAnswer struct {
 
 func (h *Handler) answer() policyAnswer {
 	a := policyAnswer{
-		Policy: h.Name, Key: h.Key, Algorithm: h.Algorithm, DryRun: h.DryRun, Windows: texts(h.rules.own.Windows),
+		Policy: h.Name, Key: h.key.template, Algorithm: h.Algorithm, DryRun: h.DryRun, Windows: texts(h.rules.own.Windows),
 		InvalidCosts: h.cost.invalid.Load(),
 	}
 	if h.tally.isAway.Load() {
@@ -188,8 +195,7 @@ type countAnswer struct {
 	Reset float64 `json:"reset,omitempty"`
 }
 
-func (h *Handler) look(r *http.Request, text string) (any, error) {
-	key := h.key.named(text)
+func (h *Handler) look(r *http.Request, key []byte) (any, error) {
 	answer := keyAnswer{Policy: h.Name, Key: string(key)}
 	for _, rule := range h.rules.every() {
 		var result window.Result
@@ -215,8 +221,7 @@ type resetAnswer struct {
 	Key string `json:"key"`
 }
 
-func (h *Handler) reset(r *http.Request, text string) (any, error) {
-	key := h.key.named(text)
+func (h *Handler) reset(r *http.Request, key []byte) (any, error) {
 	for _, rule := range h.rules.every() {
 		if err := h.counting.store.Reset(r.Context(), &Ask{Key: key, Rule: &rule.Rule}); err != nil {
 			return nil, refuse(http.StatusServiceUnavailable, "%w", err)

@@ -51,6 +51,10 @@ func TestAdmin(t *testing.T) {
 		{"GET", limits + "/" + name + "/2001:db8::99", 200, `"counts":[{"window":"2/1m","remaining":2,"used":0}`},
 		{"GET", limits + "/nobody", 404, `the running config has no policy \"nobody\"`},
 		{"GET", limits + "?key=x", 400, `policy: expected the policy`},
+		{"GET", limits + "/" + name + "/300.1.2.3", 400, `key: expected an address, or the /64 of one in IPv6, found \"300.1.2.3\"`},
+		{"DELETE", limits + "/" + name + "/2001:db8::%2F48", 400, `found \"2001:db8::/48\"`},
+		{"GET", limits + "/" + name + "/-", 200, `"key":"-"`},
+		{"GE", limits, 405, `allowed: GET`},
 		{"GET", limits + "/a%2", 400, ``},
 		{"POST", limits, 405, `method POST is not allowed here; allowed: GET`},
 		{"DELETE", limits + "/" + name, 405, `allowed: GET`},
@@ -102,6 +106,7 @@ func TestCommands(t *testing.T) {
 		{args: "top commands --json", out: "[]\n"},
 		{args: "show nobody x", err: `the running config has no policy "nobody"`},
 		{args: "show commands", err: "accepts 2 arg(s)"},
+		{args: "reset commands 203.0.113", err: `found "203.0.113"`},
 		{args: "nonsense", err: `unknown command "nonsense"`},
 	} {
 		out, err := limits(t, s, strings.Fields(c.args)...)

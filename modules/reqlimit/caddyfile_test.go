@@ -19,7 +19,7 @@ func TestJSONErrors(t *testing.T) {
 		"name":        {`"policy":"a b","windows":[{"limit":1,"period":1000000000}]`, `policy: expected a name of letters`},
 		"limit":       {`"windows":[{"limit":-1,"period":1000000000}]`, `limit: expected a whole number from 1 to 1000000000, found -1`},
 		"period":      {`"windows":[{"limit":1,"period":1}]`, `period: expected a duration from 100ms`},
-		"status":      {`"status":200,"windows":[{"limit":1,"period":1000000000}]`, `refusing with status 200`},
+		"status":      {`"status":200,"windows":[{"limit":1,"period":1000000000}]`, `status: expected a whole number from 400 to 599, found 200`},
 		"charge_on":   {`"charge_on":[99],"windows":[{"limit":1,"period":1000000000}]`, `charge_on: expected a status`},
 		"headers":     {`"headers":"x","windows":[{"limit":1,"period":1000000000}]`, `headers: expected one of`},
 		"ipv6_prefix": {`"ipv6_prefix":8,"windows":[{"limit":1,"period":1000000000}]`, `ipv6_prefix: expected a whole number from 32 to 128`},

@@ -26,6 +26,9 @@ type counting struct {
 
 // take decides and counts. With modeOpen and modeClosed nothing was counted, and there is no result.
 func (c *counting) take(ctx context.Context, s *scratch, rule *rule) (Counters, mode) {
+	if c.shared != nil {
+		ctx = context.WithoutCancel(ctx) // a client that goes must not look like a store that is away: the store has a deadline
+	}
 	err := c.store.Take(ctx, &s.ask, &s.result)
 	if err == nil {
 		c.tally.back(c.logger)

@@ -114,8 +114,8 @@ func FuzzClientKey(f *testing.F) {
 		if err != nil || !k.onlyClient() {
 			return
 		}
-		if named := string(k.named(client)); named != got {
-			t.Fatalf("an operator who names %q finds %q, not %q", client, named, got)
+		if named, err := k.named(client); err != nil || string(named) != got {
+			t.Fatalf("an operator who names %q finds %q, not %q: %v", client, named, got, err)
 		}
 		if addr = addr.Unmap().WithZone(""); addr.Is6() {
 			bytes := addr.As16()

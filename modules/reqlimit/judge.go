@@ -82,7 +82,9 @@ func (h *Handler) judge(r *http.Request, s *scratch) verdict {
 	s.key = h.key.appendTo(s.key[:0], r)
 	s.ask = Ask{Key: s.key, Rule: &rule.Rule, Cost: h.cost.of(r)}
 	counter, m := h.counting.take(r.Context(), s, rule)
-	return conclude(rule, counter, m, &s.result, h.DryRun, h.CountDenied && s.ask.Cost > 0)
+	v := conclude(rule, counter, m, &s.result, h.DryRun, h.CountDenied)
+	v.counted = v.counted && s.ask.Cost > 0
+	return v
 }
 
 // conclude turns what the counters said into a verdict.
@@ -112,7 +114,7 @@ type told struct {
 	handler   *Handler
 	verdict   verdict
 	remaining int64
-	limit     [1]string
+	fields    [2]string // values of RateLimit and RateLimit-Policy: the answer's own, as a header directive changes them in place
 }
 
 // Tell implements decision.Teller.
@@ -157,13 +159,13 @@ func (h *Handler) setHeaders(header http.Header, s *scratch, v *verdict, t *told
 	windows := v.rule.Windows
 	if h.tell.standard {
 		s.header = appendLimit(s.header[:0], v.rule.names, windows, s.result.States[:])
-		t.limit[0] = string(s.header)
+		t.fields = [2]string{string(s.header), v.rule.policy}
 		if before := header[fieldRateLimit]; before == nil {
-			header[fieldRateLimit], header[fieldPolicy] = t.limit[:], v.rule.policies
+			header[fieldRateLimit], header[fieldPolicy] = t.fields[:1:1], t.fields[1:]
 		} else {
-			header[fieldRateLimit] = append(before[:len(before):len(before)], t.limit[0])
+			header[fieldRateLimit] = append(before[:len(before):len(before)], t.fields[0])
 			policies := header[fieldPolicy]
-			header[fieldPolicy] = append(policies[:len(policies):len(policies)], v.rule.policies[0])
+			header[fieldPolicy] = append(policies[:len(policies):len(policies)], t.fields[1])
 		}
 	}
 	if h.tell.legacy {

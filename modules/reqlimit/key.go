@@ -6,6 +6,7 @@ package reqlimit
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -20,12 +21,15 @@ const (
 	defaultKey = "{client_ip}"
 	// maxKey bounds a key, in bytes; of a longer one the SHA-256 sum is the key.
 	maxKey = 256
+	// noClient is the key of clients without an address, as on a Unix socket: they are one client.
+	noClient = "-"
 )
 
 // key makes a request's key of a template.
 type key struct {
-	parts []keyPart
-	bits  int // of an IPv6 address that make a client
+	template string // with the client's address always written as defaultKey
+	parts    []keyPart
+	bits     int // of an IPv6 address that make a client
 }
 
 // keyPart is the client's address, text with placeholders, or text without.
@@ -36,8 +40,8 @@ type keyPart struct {
 
 // newKey parses a template. The client's address may stand anywhere in it.
 func newKey(template string, ipv6Prefix int) *key {
-	k := &key{bits: ipv6Prefix}
 	template = strings.ReplaceAll(template, "{http.vars.client_ip}", defaultKey) // what a Caddyfile's {client_ip} becomes
+	k := &key{template: template, bits: ipv6Prefix}
 	for i, text := range strings.Split(template, defaultKey) {
 		if i > 0 {
 			k.parts = append(k.parts, keyPart{client: true})
@@ -80,11 +84,11 @@ func shorten(buf []byte) []byte {
 	return hex.AppendEncode(append(buf[:0], "sha256:"...), sum[:])
 }
 
-// appendClient appends the client's address, or "-" for clients without one, as on a Unix socket: they are one client.
+// appendClient appends the client's address.
 func (k *key) appendClient(buf []byte, r *http.Request) []byte {
 	addr, ok := clientaddr.Of(r)
 	if !ok {
-		return append(buf, '-')
+		return append(buf, noClient...)
 	}
 	return k.appendAddr(buf, addr)
 }
@@ -105,14 +109,15 @@ func (k *key) appendAddr(buf []byte, addr netip.Addr) []byte {
 func (k *key) onlyClient() bool { return len(k.parts) == 1 && k.parts[0].client }
 
 // named turns what an operator calls a key into the key: an address, where the key is one, may be written in any way.
-func (k *key) named(text string) []byte {
-	if k.onlyClient() {
-		if addr, err := netip.ParseAddr(text); err == nil {
-			return k.appendAddr(nil, addr.Unmap().WithZone(""))
-		}
-		if prefix, err := netip.ParsePrefix(text); err == nil && prefix.Bits() == k.bits {
-			return prefix.Masked().AppendTo(nil)
-		}
+func (k *key) named(text string) ([]byte, error) {
+	if !k.onlyClient() || text == noClient {
+		return shorten([]byte(text)), nil
 	}
-	return shorten([]byte(text))
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return k.appendAddr(nil, addr.Unmap().WithZone("")), nil
+	}
+	if prefix, err := netip.ParsePrefix(text); err == nil && prefix.Addr().Is6() && prefix.Bits() == k.bits {
+		return prefix.Masked().AppendTo(nil), nil
+	}
+	return nil, fmt.Errorf("expected an address, or the /%d of one in IPv6, found %q", k.bits, text)
 }

@@ -20,6 +20,8 @@ import (
 
 const (
 	defaultRefresh = 10 * time.Second
+	// tableRetry is how soon an entry is read again that could not be read.
+	tableRetry = time.Second
 	// maxEntries bounds how many entries of a table in the store are remembered, and maxEntry their names in bytes.
 	maxEntries, maxEntry = 10_000, 256
 )
@@ -154,13 +156,16 @@ func (rs *rules) ofTable(ctx context.Context, name string) *rule {
 
 // fetch reads an entry. While the store is away, or if the entry is faulty, what was known before stays.
 func (rs *rules) fetch(ctx context.Context, name string, before *entry) *entry {
-	e := &entry{expires: time.Now().Add(rs.refresh)}
+	now := time.Now()
+	e := &entry{expires: now.Add(rs.refresh)}
 	if before != nil {
 		e.rule, e.found = before.rule, before.found
 		rs.remember(name, &entry{e.rule, e.found, e.expires}) // so that others do not ask, too
 	}
-	text, err := rs.tables.Limits(ctx, rs.table, name)
+	// A client that goes must not leave its entry unknown; the store has a deadline of its own.
+	text, err := rs.tables.Limits(context.WithoutCancel(ctx), rs.table, name)
 	if err != nil {
+		e.expires = now.Add(min(rs.refresh, tableRetry))
 		return rs.remember(name, e)
 	}
 	if text == "" {

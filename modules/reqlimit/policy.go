@@ -99,6 +99,9 @@ func (h *Handler) check() error {
 	if _, err := storeErrorWord(cmp.Or(h.OnStoreError, "local")); err != nil {
 		return fmt.Errorf("on_store_error: %w", err)
 	}
+	if h.Status != 0 && (h.Status < 400 || h.Status > 599) {
+		return fmt.Errorf("status: expected a whole number from 400 to 599, found %d", h.Status)
+	}
 	for _, status := range h.ChargeOn {
 		if !validCharge(status) {
 			return fmt.Errorf("charge_on: expected a status from 200 to 599, or its first digit, found %d", status)
@@ -189,32 +192,6 @@ func (h *Handler) prepare() error {
 	if h.rules, err = h.newRules(); err != nil {
 		return fmt.Errorf("limits: %w", err)
 	}
-	return h.prepareRefusals()
-}
-
-// quotaExceeded is the kind of problem that the draft of the RateLimit fields defines in section 6.
-const quotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
-
-// prepareRefusals makes an answer for each window that may refuse.
-func (h *Handler) prepareRefusals() error {
-	for i := range h.rules.windows {
-		quota := h.Name
-		if i < len(h.Windows) {
-			quota = quotaName(h.Name, h.rules.own.Windows, i)
-		}
-		answer, err := refusal.New(refusal.Problem{
-			Status:     h.Status,
-			Type:       quotaExceeded,
-			Detail:     "You have sent too many requests. The header Retry-After says when to try again.",
-			Extensions: map[string]any{"violated-policies": []string{quota}},
-			Err:        errOverLimit,
-		})
-		if err != nil {
-			return fmt.Errorf("status: %w", err)
-		}
-		h.refusals = append(h.refusals, answer)
-	}
-	var err error
 	h.closed, err = refusal.New(refusal.Problem{
 		Status: http.StatusServiceUnavailable,
 		Detail: "Requests cannot be counted at the moment. Try again soon.",

@@ -141,7 +141,10 @@ func running() *policies {
 
 // describe says how a policy counts: what all handlers of its name must agree on.
 func (h *Handler) describe() string {
-	text := fmt.Sprintf("%v %s", h.Windows, h.Algorithm)
+	text := fmt.Sprintf("%v %s by %s", h.Windows, h.Algorithm, h.key.template)
+	if h.IPv6Prefix != defaultIPv6Prefix {
+		text += fmt.Sprintf(" ipv6_prefix %d", h.IPv6Prefix)
+	}
 	if h.Algorithm == Sliding && h.Buckets != 0 {
 		text += fmt.Sprintf(" buckets %d", h.Buckets)
 	}

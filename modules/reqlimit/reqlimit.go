@@ -100,7 +100,6 @@ type Handler struct {
 	counting counting
 	charges  map[int]bool
 	gives    bool // something is to be given back when the answer is known
-	refusals []*refusal.Refusal
 	closed   *refusal.Refusal
 	tell     telling
 	tally    *tally
@@ -134,7 +133,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.closed.Answer(w, r)
 	case v.outcome == refused:
 		h.note(r, s, &v)
-		return h.refusals[s.result.Violated].Answer(w, r)
+		return v.rule.refusals[s.result.Violated].Answer(w, r)
 	case v.outcome == dryRun:
 		h.note(r, s, &v)
 	}

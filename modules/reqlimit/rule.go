@@ -12,8 +12,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/directive"
+	"github.com/gatehouse-proxy/gatehouse/modules/refusal"
 	"github.com/gatehouse-proxy/gatehouse/modules/reqlimit/window"
 )
+
+// maxExact bounds the limit of a window that remembers each request: a store may have to do as much at once for one of them.
+const maxExact = 1_000_000
 
 // ConcurrencyRetry is how long a store tells a request to wait that found no place: a guess, as nobody knows when one of
 // those in flight will end.
@@ -59,6 +63,9 @@ func shortDuration(d time.Duration) string {
 func (w Window) check(algorithm string) error {
 	if w.Limit < 1 || w.Limit > window.MaxLimit {
 		return fmt.Errorf("limit: expected a whole number from 1 to %d, found %d", window.MaxLimit, w.Limit)
+	}
+	if algorithm == Exact && w.Limit > maxExact {
+		return fmt.Errorf("limit: exact remembers each request, at most %d of them, found %d; use sliding", maxExact, w.Limit)
 	}
 	period := time.Duration(w.Period)
 	if algorithm == Concurrency {
@@ -120,8 +127,11 @@ type rule struct {
 	// class names the entry of the table of limits; "" is the policy's own rule.
 	class string
 	share atomic.Pointer[share]
-	// policies is the value of the header RateLimit-Policy, shared by all answers; names begin the items of RateLimit.
-	policies, names []string
+	// policy is the value of the header RateLimit-Policy; names begin the items of RateLimit.
+	policy string
+	names  []string
+	// refusals are the answers of its windows.
+	refusals []*refusal.Refusal
 }
 
 // share is a rule divided among n proxies.
@@ -160,9 +170,34 @@ func (h *Handler) newRule(class string, windows []Window) (*rule, error) {
 		}
 	}
 	r := &rule{Rule: window.NewRule(converted...), class: class}
-	r.policies = []string{policyHeader(h.Name, h.Algorithm, converted)}
+	r.policy = policyHeader(h.Name, h.Algorithm, converted)
 	r.names = quotaNames(h.Name, converted)
+	for i := range converted {
+		answer, err := h.newRefusal(quotaName(h.Name, converted, i))
+		if err != nil {
+			return nil, err
+		}
+		r.refusals = append(r.refusals, answer)
+	}
 	return r, nil
+}
+
+// quotaExceeded is the kind of problem that the draft of the RateLimit fields defines in section 6.
+const quotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+// newRefusal makes the answer of a window that refuses, which is called quota.
+func (h *Handler) newRefusal(quota string) (*refusal.Refusal, error) {
+	answer, err := refusal.New(refusal.Problem{
+		Status:     h.Status,
+		Type:       quotaExceeded,
+		Detail:     "You have sent too many requests. The header Retry-After says when to try again.",
+		Extensions: map[string]any{"violated-policies": []string{quota}},
+		Err:        errOverLimit,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("status: %w", err)
+	}
+	return answer, nil
 }
 
 // burst is how much of a GCRA window may come at once: what is configured, else a tenth of the limit.

@@ -460,6 +460,39 @@ func TestSameNameOtherWindows(t *testing.T) {
 	}
 }
 
+// Two keys of one policy would be one: a header that says what another client's address is would use up that client's limit.
+func TestSameNameOtherKey(t *testing.T) {
+	site := func(key string) string {
+		return config("", "request_limit /a keys {\n\t\twindow 1 1m\n\t}\n\trequest_limit /b keys {\n\t\twindow 1 1m\n\t\t"+key+"\n\t}\n\trespond ok")
+	}
+	s := gatehousetest.Start(t, site("key {client_ip}"))
+	for _, key := range []string{"key {header.X-Key}", "ipv6_prefix 48"} {
+		if err := s.Reload(site(key)); err == nil || !strings.Contains(err.Error(), "policy keys is configured twice and differently") {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+// A header directive changes values in place: it must not change those of other answers.
+func TestHeadersAreTheAnswersOwn(t *testing.T) {
+	s := gatehousetest.Start(t, config("", "header >RateLimit-Policy q=9 q=99\n\trequest_limit "+policy()+" {\n\t\twindow 9 1m\n\t}\n\trespond ok"))
+	for range 3 {
+		if got := as(t, s, "203.0.113.7", "/").Header.Get("RateLimit-Policy"); !strings.HasSuffix(got, ";q=99;w=60") {
+			t.Fatalf("RateLimit-Policy %q", got)
+		}
+	}
+}
+
+// The problem names the window that refused as RateLimit-Policy does, also where a table of limits has other windows.
+func TestProblemNamesTheWindowOfAClass(t *testing.T) {
+	s := gatehousetest.Start(t, config("", fmt.Sprintf("request_limit %s {\n\t\twindow 5 1m\n\t\twindow 9 1h\n\t\tlimits {header.X-Plan} {\n\t\t\ttrial 1 2m\n\t\t\ttrial 9 2h\n\t\t}\n\t}\n\trespond ok", policy())))
+	as(t, s, "203.0.113.7", "/", "X-Plan: trial")
+	resp := as(t, s, "203.0.113.7", "/", "X-Plan: trial")
+	if resp.StatusCode != 429 || !strings.Contains(resp.Body, `-2m"]`) || !strings.Contains(resp.Header.Get("RateLimit-Policy"), `-2m";q=1;`) {
+		t.Errorf("%s %s %v", resp.Status, resp.Body, resp.Header)
+	}
+}
+
 func TestBan(t *testing.T) {
 	name := policy()
 	s := gatehousetest.Start(t, config("", fmt.Sprintf("ip_ban\n\trequest_limit %s {\n\t\twindow 1 1m\n\t\tban after 3 in 10m for 1h\n\t}\n\trespond ok", name)))

@@ -60,7 +60,8 @@ type Store interface {
 // Counters are the counts of one policy. Methods are called by any number of goroutines at once.
 type Counters interface {
 	// Take decides, and counts the cost in all windows if it fits into all of them: in one step, so that no two requests
-	// get what is there for one. The result's fields are all set. An error means that nothing was decided.
+	// get what is there for one. The result's fields are all set. An error means that nothing was decided. Counters that are
+	// Shared bound their waits by themselves: their context does not end with the client.
 	Take(ctx context.Context, ask *Ask, result *window.Result) error
 	// Give takes back what Take counted, by its receipt; with concurrency, the request has ended.
 	Give(ctx context.Context, ask *Ask, receipt *window.Receipt) error

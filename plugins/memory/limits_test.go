@@ -51,6 +51,41 @@ func TestLimitStoreRefusesTinyTables(t *testing.T) {
 	}
 }
 
+// Requests that a reset made uncounted give nothing back of what came after it.
+func TestResetOfRequestsInFlight(t *testing.T) {
+	f, rule := newInflight(), window.NewRule(window.Window{Limit: 2})
+	ask := &reqlimit.Ask{Key: []byte("k"), Rule: &rule, Cost: 1}
+	take := func() (result window.Result) {
+		if err := f.Take(t.Context(), ask, &result); err != nil {
+			t.Fatal(err)
+		}
+		return result
+	}
+	before := take()
+	take()
+	if err := f.Reset(t.Context(), ask); err != nil {
+		t.Fatal(err)
+	}
+	after := take()
+	if !after.Allowed || !take().Allowed {
+		t.Fatal("the reset freed nothing")
+	}
+	for range 2 {
+		if err := f.Give(t.Context(), ask, &before.Receipt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if take().Allowed {
+		t.Error("three requests are in flight since the reset, and two may be")
+	}
+	if err := f.Give(t.Context(), ask, &after.Receipt); err != nil {
+		t.Fatal(err)
+	}
+	if !take().Allowed {
+		t.Error("a place that is free again is not given")
+	}
+}
+
 // slidingTable makes a table with one sliding window.
 func slidingTable(t testing.TB, limit int64, memory int64) (*table, *window.Rule) {
 	t.Helper()

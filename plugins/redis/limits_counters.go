@@ -11,6 +11,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+	"math/bits"
 	"strconv"
 	"time"
 
@@ -81,6 +83,9 @@ func (c *limitCounters) grant(ctx context.Context, ask *reqlimit.Ask, low, high 
 	return granted, nil
 }
 
+// stateHeader is how many bytes a window's state has before its counts: the newest bucket's number, and their sum.
+const stateHeader = 6 + 5
+
 // errReply is an answer that no script of ours gives.
 var errReply = errors.New("it is not the script's")
 
@@ -94,7 +99,7 @@ func (c *limitCounters) readState(rule *window.Rule, low int64, cmd *goredis.Cmd
 	now, ok2 := reply[1].(int64)
 	state, ok3 := reply[2].(string)
 	slots, bytes := c.spec.Buckets+1, rule.Bytes()
-	size := 10 + bytes*slots
+	size := stateHeader + bytes*slots
 	if !ok1 || !ok2 || !ok3 || len(state) != size*len(rule.Windows) {
 		return 0, errReply
 	}
@@ -125,7 +130,7 @@ func unpackState(words []uint32, state string, bytes int) []uint32 {
 		epoch = epoch<<8 | uint64(b)
 	}
 	words = append(words, uint32(epoch), uint32(epoch>>32))
-	for at := 10; at < len(state); at += bytes {
+	for at := stateHeader; at < len(state); at += bytes {
 		var n uint32
 		for _, b := range []byte(state[at : at+bytes]) {
 			n = n<<8 | uint32(b)
@@ -237,7 +242,14 @@ func (c *limitCounters) unit(w window.Window) any {
 		buckets := int64(c.spec.Buckets)
 		return (period + buckets - 1) / buckets
 	case reqlimit.GCRA:
-		return strconv.FormatFloat(float64(period)/float64(w.Limit), 'f', -1, 64)
+		return strconv.FormatFloat(interval(period, w.Limit), 'f', -1, 64)
 	}
 	return period
+}
+
+// interval is how long one unit takes to drain, rounded up to a fraction of a microsecond by which Lua, whose numbers have 53
+// bits, can count as many of them as the limit has without an error: a burst must be room for a burst.
+func interval(period, limit int64) float64 {
+	shift := 52 - bits.Len64(uint64(period))
+	return math.Ldexp(float64((period<<shift+limit-1)/limit), -shift)
 }

@@ -9,6 +9,8 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,7 +38,8 @@ type inflight struct {
 	policy  string
 	prefix  string
 	mu      sync.Mutex // guards the rest
-	held    map[string]int64
+	held    map[string]places
+	moves   uint64
 	changed map[string]struct{} // to be told anew, also if nothing is held
 	renewed time.Time
 }
@@ -44,8 +47,14 @@ type inflight struct {
 func newInflight(h *hub, spec reqlimit.Spec) *inflight {
 	return &inflight{
 		hub: h, policy: spec.Policy, prefix: h.client.Key("limit", "{"),
-		held: map[string]int64{}, changed: map[string]struct{}{}, renewed: time.Now(),
+		held: map[string]places{}, changed: map[string]struct{}{}, renewed: time.Now(),
 	}
+}
+
+// places is how many are held here of a key.
+type places struct {
+	count int64
+	move  uint64 // which of all changes was the last
 }
 
 // key is the hash of a key's counts.
@@ -58,8 +67,9 @@ func (f *inflight) key(ask *reqlimit.Ask) string {
 func (f *inflight) hold(key string, by int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if held := f.held[key] + by; held > 0 {
-		f.held[key] = held
+	f.moves++
+	if count := f.held[key].count + by; count > 0 {
+		f.held[key] = places{count, f.moves}
 	} else {
 		delete(f.held, key)
 	}
@@ -68,9 +78,7 @@ func (f *inflight) hold(key string, by int64) {
 func (f *inflight) run(ctx context.Context, key, op string, cost, limit int64) ([]int64, error) {
 	cmd, err := f.hub.client.Run(ctx, inflightScript, []string{key}, op, f.hub.id, cost, limit, inflightLife.Milliseconds())
 	if err != nil {
-		f.mu.Lock()
-		f.changed[key] = struct{}{}
-		f.mu.Unlock()
+		f.change([]string{key})
 		return nil, fmt.Errorf("counting in redis: %w", err)
 	}
 	reply, err := cmd.Int64Slice()
@@ -119,34 +127,54 @@ func (f *inflight) Reset(ctx context.Context, ask *reqlimit.Ask) error {
 // Proxies implements reqlimit.Shared.
 func (f *inflight) Proxies() int { return int(f.hub.proxies.Load()) }
 
-// tick tells anew what is held here.
+// tick tells anew what is held here. What changes while it is told, or cannot be told, is told again: it may have been taken
+// for less than it is.
 func (f *inflight) tick(ctx context.Context) {
 	if !f.hub.client.Healthy() {
 		return
 	}
-	for key, held := range f.due(time.Now()) {
-		if _, err := f.run(ctx, key, "renew", held, 0); err != nil {
-			return // what is left is due again in a while
+	due := f.due(time.Now())
+	for i, key := range due {
+		held := f.holds(key)
+		if _, err := f.run(ctx, key, "renew", held.count, 0); err != nil {
+			f.change(due[i:])
+			return
+		}
+		if f.holds(key) != held {
+			f.change(due[i : i+1])
 		}
 	}
 }
 
-// due returns what is to be told anew.
-func (f *inflight) due(now time.Time) map[string]int64 {
+// due returns the keys that are to be told anew.
+func (f *inflight) due(now time.Time) []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	due := map[string]int64{}
-	for key := range f.changed {
-		due[key] = f.held[key]
-	}
-	clear(f.changed)
 	if now.Sub(f.renewed) >= inflightRenewal {
 		f.renewed = now
-		for key, held := range f.held {
-			due[key] = held
+		for key := range f.held {
+			f.changed[key] = struct{}{}
 		}
 	}
+	due := slices.Collect(maps.Keys(f.changed))
+	clear(f.changed)
 	return due
+}
+
+// holds is how many are held here.
+func (f *inflight) holds(key string) places {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.held[key]
+}
+
+// change notes that keys are to be told anew.
+func (f *inflight) change(keys []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, key := range keys {
+		f.changed[key] = struct{}{}
+	}
 }
 
 // end gives everything back.

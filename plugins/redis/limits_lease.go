@@ -74,8 +74,11 @@ func newLots(counters *limitCounters, overshoot float64) *lots {
 
 // find returns the key's lot, or nil if there are too many.
 func (l *lots) find(ask *reqlimit.Ask) *lot {
-	var space [300]byte
+	var space [400]byte
 	key := binary.LittleEndian.AppendUint64(append(space[:0], ask.Key...), ask.Rule.Shape)
+	for _, w := range ask.Rule.Windows { // what is leased under a high limit is not for who has a low one
+		key = binary.LittleEndian.AppendUint64(key, uint64(w.Limit))
+	}
 	s := &l.shards[maphash.Bytes(l.seed, key)%lotShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -165,6 +165,32 @@ func TestLeaseOvershoot(t *testing.T) {
 	}
 }
 
+// TestLeasesOfClasses holds that what is leased under a high limit is not spent under a low one, and that a refusal under the low
+// one is none under the high one.
+func TestLeasesOfClasses(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	counters := proxy(t, server, 0, limitsLease, sliding("classes", 100_000))
+	gold := window.NewRule(window.Window{Limit: 60_000, Period: time.Hour})
+	free := window.NewRule(window.Window{Limit: 5, Period: time.Hour})
+	take := func(rule *window.Rule) bool {
+		var result window.Result
+		if err := counters.Take(t.Context(), &reqlimit.Ask{Key: []byte("k"), Rule: rule, Cost: 1}, &result); err != nil {
+			t.Fatal(err)
+		}
+		return result.Allowed
+	}
+	take(&gold)
+	eventually(t, "the proxy knows that it is alone", func() bool { return counters.(reqlimit.Shared).Proxies() == 1 })
+	for i := range 200 {
+		if !take(&gold) {
+			t.Fatalf("request %d under the high limit is refused", i)
+		}
+		if i > 10 && take(&free) {
+			t.Fatalf("a request passes under a limit of 5 after %d", i)
+		}
+	}
+}
+
 func TestLeaseRefusesWhatCannotBeLeased(t *testing.T) {
 	c := pooled(t, at("127.0.0.1:1"))
 	for _, spec := range []reqlimit.Spec{
@@ -218,6 +244,50 @@ func TestDeadProxyFreesItsPlaces(t *testing.T) {
 	alive.end(t.Context())
 	if got := ask(t, c, "EXISTS", key); got != "0" {
 		t.Error("what was held is still counted after the end")
+	}
+}
+
+// TestRenewalLosesNothing tells Redis anew what is held while more is taken: nothing of that is lost.
+func TestRenewalLosesNothing(t *testing.T) {
+	const keys = 1000
+	server := gatehousetest.StartRedis(t)
+	c := open(t, at(server.Address))
+	h := &hub{client: c, id: "proxy"}
+	h.begun.Store(true)
+	f := newInflight(h, reqlimit.Spec{Policy: "renewal", Algorithm: reqlimit.Concurrency})
+	rule := window.NewRule(window.Window{Limit: 10})
+	take := func(i int) *reqlimit.Ask {
+		a := &reqlimit.Ask{Key: fmt.Append(nil, i), Rule: &rule, Cost: 1}
+		var result window.Result
+		if err := f.Take(t.Context(), a, &result); err != nil || !result.Allowed {
+			t.Fatal(err, result)
+		}
+		return a
+	}
+	for i := range keys {
+		take(i)
+	}
+	f.renewed = time.Time{}
+	var group sync.WaitGroup
+	group.Go(func() { f.tick(t.Context()) })
+	for i := range keys {
+		take(i)
+	}
+	group.Wait()
+	f.tick(t.Context()) // what changed meanwhile
+	for i := range keys {
+		key := f.key(&reqlimit.Ask{Key: fmt.Append(nil, i)})
+		if got := ask(t, c, "HGET", key, "proxy"); !strings.HasPrefix(got, "2 ") {
+			t.Fatalf("of key %d two are held, Redis has %q", i, got)
+		}
+	}
+	// What cannot be told is not forgotten.
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	f.change([]string{"a", "b", "c"})
+	f.tick(over)
+	if n := len(f.due(time.Now())); n != 3 {
+		t.Errorf("%d keys are to be told after a failure, want 3", n)
 	}
 }
 

@@ -19,7 +19,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local low, grant, bytes, slots = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local pack, unpack, sub = struct.pack, struct.unpack, string.sub
-local count, size, windows = '>I' .. bytes, 10 + bytes * slots, (#ARGV - 6) / 3
+local count, size, windows = '>I' .. bytes, 11 + bytes * slots, (#ARGV - 6) / 3
 local state = redis.call('GET', KEYS[1])
 if not state or #state ~= size * windows then
 	state = string.rep('\0', size * windows)
@@ -28,17 +28,17 @@ end
 local life = 0
 for i = 0, windows - 1 do
 	local limit, width, at = tonumber(ARGV[7 + 3 * i]), tonumber(ARGV[8 + 3 * i]), i * size + 1
-	local epoch, last, total = math.floor(now / width), unpack('>I6I4', state, at)
+	local epoch, last, total = math.floor(now / width), unpack('>I6I5', state, at)
 	if epoch - last >= slots then
 		state = sub(state, 1, at - 1) .. pack('>I6', epoch) .. string.rep('\0', size - 6) .. sub(state, at + size)
 		total = 0
 	elseif epoch > last then
 		for e = last + 1, epoch do
-			local p = at + 10 + e % slots * bytes
+			local p = at + 11 + e % slots * bytes
 			total = total - unpack(count, state, p)
 			state = sub(state, 1, p - 1) .. string.rep('\0', bytes) .. sub(state, p + bytes)
 		end
-		state = sub(state, 1, at - 1) .. pack('>I6I4', epoch, total) .. sub(state, at + 10)
+		state = sub(state, 1, at - 1) .. pack('>I6I5', epoch, total) .. sub(state, at + 11)
 	end
 	grant = math.min(grant, math.max(limit - total, 0))
 	life = math.max(life, slots * width)
@@ -55,13 +55,13 @@ if add == 0 then
 end
 for i = 0, windows - 1 do
 	local limit, at = tonumber(ARGV[7 + 3 * i]), i * size + 1
-	local epoch, total = unpack('>I6I4', state, at)
+	local epoch, total = unpack('>I6I5', state, at)
 	local bucket = add > 0 and epoch or tonumber(ARGV[9 + 3 * i])
 	if bucket <= epoch and bucket > epoch - slots then
-		local p = at + 10 + bucket % slots * bytes
+		local p = at + 11 + bucket % slots * bytes
 		local n = unpack(count, state, p)
-		local changed = math.max(math.min(n + add, limit), 0)
-		state = sub(state, 1, at + 5) .. pack('>I4', total + changed - n) .. sub(state, at + 10, p - 1) ..
+		local changed = math.max(math.min(n + add, math.max(limit, n)), 0)
+		state = sub(state, 1, at + 5) .. pack('>I5', total + changed - n) .. sub(state, at + 11, p - 1) ..
 			pack(count, changed) .. sub(state, p + bytes)
 	end
 end

@@ -74,7 +74,7 @@ for i, w in ipairs(windows) do
 		end
 		reply[n + 3] = w.room < low and retry(w) or 0
 		reply[n + 4] = w.epoch
-		w.current = math.min(w.current + add, w.limit)
+		w.current = math.min(w.current + add, math.max(w.limit, w.current))
 	elseif w.receipt == w.epoch then
 		w.current = math.max(w.current - low, 0)
 	elseif w.receipt == w.epoch - 1 then

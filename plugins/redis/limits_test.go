@@ -196,6 +196,65 @@ func TestScriptsNeverExceed(t *testing.T) {
 	}
 }
 
+// TestBurstHasRoom holds that a key that has sent nothing may send its burst at once, whatever fractions its rate comes to.
+func TestBurstHasRoom(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	c := open(t, at(server.Address))
+	for _, w := range []window.Window{
+		{Limit: 33, Period: 100 * time.Millisecond, Burst: 7}, {Limit: 61, Period: 100 * time.Millisecond, Burst: 49},
+		{Limit: 58, Period: 100 * time.Millisecond, Burst: 5}, {Limit: window.MaxLimit, Period: window.MaxPeriod, Burst: window.MaxLimit},
+		{Limit: 1, Period: window.MaxPeriod, Burst: 1}, {Limit: window.MaxLimit, Period: time.Second, Burst: window.MaxLimit},
+	} {
+		spec := reqlimit.Spec{Policy: "burst", Algorithm: reqlimit.GCRA, Windows: 1, Limit: w.Limit}
+		v := newVirtual(t, c, spec, window.NewRule(w))
+		v.key = fmt.Sprint(w)
+		now := 500_000 * time.Hour
+		if r := v.take(now, w.Burst); !r.Allowed || r.States[0].Remaining != 0 {
+			t.Errorf("%+v: a burst of a key that has sent nothing: %+v", w, r)
+		}
+		if r := v.take(now+w.Period*time.Duration(w.Burst)/time.Duration(w.Limit)+time.Microsecond, w.Burst); w.Limit < 100 && !r.Allowed {
+			t.Errorf("%+v: a burst after the first has drained: %+v", w, r)
+		}
+	}
+}
+
+// TestSumsDoNotOverflow counts refused requests of a key until four bytes do not hold the sum.
+func TestSumsDoNotOverflow(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	c := open(t, at(server.Address))
+	spec := sliding("sums", window.MaxLimit)
+	spec.Always = true
+	v := newVirtual(t, c, spec, window.NewRule(window.Window{Limit: window.MaxLimit, Period: time.Minute}))
+	now := 500_000 * time.Hour
+	for i := range 5 {
+		now += 4 * time.Second
+		if r := v.take(now, window.MaxLimit); r.Allowed != (i == 0) {
+			t.Fatalf("request %d: %+v", i, r)
+		}
+	}
+	if r := v.take(now, 1e8); r.Allowed {
+		t.Errorf("it passes after five times the limit was counted: %+v", r)
+	}
+}
+
+// TestRulesOfOneKey holds that giving back under a low limit takes nothing away from what was counted under a high one.
+func TestRulesOfOneKey(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	c := open(t, at(server.Address))
+	v := newVirtual(t, c, sliding("rules", 1000), window.NewRule(window.Window{Limit: 10, Period: time.Minute}))
+	low, high := v.rule, window.NewRule(window.Window{Limit: 1000, Period: time.Minute})
+	now := 500_000 * time.Hour
+	first := v.take(now, 1)
+	v.rule = high
+	v.take(now, 900)
+	if err := v.Give(t.Context(), &reqlimit.Ask{Key: []byte(v.key), Rule: &low, Cost: 1}, &first.Receipt); err != nil {
+		t.Fatal(err)
+	}
+	if r := v.take(now, 0); r.States[0].Remaining != 100 {
+		t.Errorf("%d of 1000 remain after 900", r.States[0].Remaining)
+	}
+}
+
 // TestLimitMemory measures what Redis holds a key.
 func TestLimitMemory(t *testing.T) {
 	server := gatehousetest.StartRedis(t)

@@ -28,6 +28,9 @@ type ring []uint32
 
 func (r ring) capacity() int { return (len(r) - ringHeader) / 2 }
 
+// limit is the window's, or what the ring has room for: a rule that came after the state was made may ask for more.
+func (r ring) limit(w Window) int64 { return min(w.Limit, int64(r.capacity())) }
+
 // at returns the words of the i-th oldest entry: its tick and its cost.
 func (r ring) at(i int) []uint32 {
 	slot := int(r[ringHead]) + i
@@ -103,14 +106,14 @@ func (x Exact) Check(words []uint32, w Window, now, cost int64) Verdict {
 	for r[ringLength] > 0 && age(tick, r.at(0)[0]) >= life {
 		r.dropOldest()
 	}
-	used := int64(r[ringTotal])
-	v := Verdict{Room: max(w.Limit-used, 0), Fits: used+cost <= w.Limit, Reset: x.leaves(r, w, now, 1)}
+	used, limit := int64(r[ringTotal]), r.limit(w)
+	v := Verdict{Room: max(limit-used, 0), Fits: used+cost <= limit, Reset: x.leaves(r, w, now, 1)}
 	switch {
 	case v.Fits:
-	case cost > w.Limit:
+	case cost > limit:
 		v.Retry = Never
 	default:
-		v.Retry = x.leaves(r, w, now, used+cost-w.Limit)
+		v.Retry = x.leaves(r, w, now, used+cost-limit)
 	}
 	return v
 }
@@ -140,8 +143,9 @@ func age(now, tick uint32) uint32 {
 // Add implements Algorithm. A cost that does not fit takes the place of the oldest.
 func (x Exact) Add(words []uint32, w Window, now, cost int64) int64 {
 	r, tick := ring(words), uint32(now/x.unit(w))
-	cost = min(cost, w.Limit)
-	r.drop(uint32(max(int64(r[ringTotal])+cost-w.Limit, 0)))
+	limit := r.limit(w)
+	cost = min(cost, limit)
+	r.drop(uint32(max(int64(r[ringTotal])+cost-limit, 0)))
 	if n := int(r[ringLength]); n > 0 && age(tick, r.at(n - 1)[0]) == 0 {
 		tick = r.at(n - 1)[0] // entries are in the order of their ticks
 	}

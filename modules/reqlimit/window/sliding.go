@@ -54,7 +54,7 @@ func (s Sliding) Check(words []uint32, w Window, now, cost int64) Verdict {
 func (s Sliding) Add(words []uint32, w Window, _, cost int64) int64 {
 	epoch, counts := get64(words), words[2:]
 	c := &counts[epoch%int64(len(counts))]
-	*c = uint32(min(int64(*c)+cost, w.Limit))
+	*c = fill(*c, w, cost)
 	return epoch
 }
 
@@ -68,6 +68,12 @@ func (s Sliding) Give(words []uint32, w Window, now, receipt, cost int64) {
 	}
 	c := &counts[receipt%n]
 	*c = uint32(max(int64(*c)-cost, 0))
+}
+
+// fill adds a cost to a count, up to the limit. What is there already under a higher limit stays: one key may have several
+// rules.
+func fill(count uint32, w Window, cost int64) uint32 {
+	return max(count, uint32(min(int64(count)+cost, w.Limit)))
 }
 
 // advance clears the buckets that began since the state was last looked at, and returns the newest bucket's number. It is not

@@ -43,7 +43,7 @@ func (Smooth) Check(words []uint32, w Window, now, cost int64) Verdict {
 func (Smooth) Add(words []uint32, w Window, _, cost int64) int64 {
 	epoch := get64(words)
 	c := &words[2+epoch%2]
-	*c = uint32(min(int64(*c)+cost, w.Limit))
+	*c = fill(*c, w, cost)
 	return epoch
 }
 

@@ -149,7 +149,7 @@ func Decide(a Algorithm, words []uint32, stride int, r *Rule, now, cost int64, a
 	for i, w := range r.Windows {
 		v := a.Check(words[i*stride:(i+1)*stride], w, now, cost)
 		out.States[i] = State{v.Room, v.Reset}
-		if !v.Fits {
+		if !v.Fits && cost > 0 { // nothing always fits, also where a lower limit is exceeded already
 			out.Refuse(i, v.Retry)
 		}
 	}

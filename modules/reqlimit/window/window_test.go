@@ -278,3 +278,45 @@ func BenchmarkDecide(b *testing.B) {
 		})
 	}
 }
+
+// TestRingHoldsNoMoreThanItHasRoomFor gives exact counting a rule with a higher limit than its state was made for, as a table of
+// limits may that changes at run time: the ring bounds it.
+func TestRingHoldsNoMoreThanItHasRoomFor(t *testing.T) {
+	const room = 5
+	rule := window.NewRule(window.Window{Limit: 20, Period: time.Minute})
+	x := window.Exact{}
+	words := make([]uint32, x.Words(room))
+	passed := 0
+	var result window.Result
+	for i := range int64(50) {
+		window.Decide(x, words, len(words), &rule, int64(time.Hour)+i*int64(time.Millisecond), 1, false, &result)
+		if result.Allowed {
+			passed++
+		}
+	}
+	if passed != room {
+		t.Errorf("%d passed, want the %d that there is room for", passed, room)
+	}
+}
+
+// TestRulesOfOneKey holds that a request under a low limit takes nothing away from what was counted under a high one.
+func TestRulesOfOneKey(t *testing.T) {
+	high := window.NewRule(window.Window{Limit: 1000, Period: time.Minute})
+	low := window.NewRule(window.Window{Limit: 10, Period: time.Minute})
+	sliding := window.Sliding{Buckets: 5}
+	for name, c := range map[string]struct {
+		algorithm window.Algorithm
+		words     int
+	}{"sliding": {sliding, sliding.Words()}, "smooth": {window.Smooth{}, window.Smooth{}.Words()}} {
+		words := make([]uint32, c.words)
+		var result window.Result
+		window.Decide(c.algorithm, words, c.words, &high, int64(time.Hour), 900, true, &result)
+		window.Decide(c.algorithm, words, c.words, &low, int64(time.Hour), 1, true, &result) // refused, and counted
+		if window.Decide(c.algorithm, words, c.words, &high, int64(time.Hour), 0, true, &result); result.States[0].Remaining > 100 {
+			t.Errorf("%s: %d of 1000 remain after 900", name, result.States[0].Remaining)
+		}
+		if window.Decide(c.algorithm, words, c.words, &low, int64(time.Hour), 0, true, &result); !result.Allowed {
+			t.Errorf("%s: a cost of nothing is refused", name)
+		}
+	}
+}
