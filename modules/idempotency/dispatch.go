@@ -81,6 +81,9 @@ func announcing() []string { return []string{http.MethodPost, http.MethodPut, ht
 func (x *exchange) call(op *operation, ctx context.Context) {
 	defer func() { x.panicked = recover() }()
 	x.err = op.next.ServeHTTP(x.rec, op.outgoing().WithContext(ctx))
+	if x.err == nil && x.rec.status == 0 {
+		x.rec.WriteHeader(http.StatusOK) // which net/http would do
+	}
 }
 
 func (x *exchange) facts() facts {

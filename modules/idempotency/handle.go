@@ -149,6 +149,7 @@ func (h *Handler) lead(w http.ResponseWriter, op *operation, key flightKey, f *f
 
 // settleClaim claims until the operation is held, or it is clear that it will not be.
 func (h *Handler) settleClaim(op *operation, end time.Time) (res result, holds bool) {
+	mayProbe := h.OnUnknown == unknownProbe // once a request
 	for wait := pollFirst; ; wait = min(2*wait, pollLast) {
 		rec, err := h.claim(op)
 		if err != nil {
@@ -162,9 +163,10 @@ func (h *Handler) settleClaim(op *operation, end time.Time) (res result, holds b
 				return res, false
 			}
 		case doubtful:
-			if h.OnUnknown != unknownProbe || !h.probe(op, rec) {
+			if !mayProbe || !h.probe(op, rec) {
 				return result{outcome: unresolved, operation: rec.ID}, false
 			}
+			mayProbe = false
 		default:
 			return h.known(rec, v), false
 		}

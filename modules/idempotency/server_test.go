@@ -10,10 +10,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,94 +20,6 @@ import (
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/memory"
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/redis"
 )
-
-// application is an upstream whose effects are counted.
-type application struct {
-	*httptest.Server
-	effects atomic.Int64
-	release chan struct{} // /slow answers when it is closed
-
-	mu   sync.Mutex
-	last *http.Request // as it came
-}
-
-func newApplication(t testing.TB) *application {
-	t.Helper()
-	a := &application{release: make(chan struct{})}
-	a.Server = httptest.NewServer(http.HandlerFunc(a.serve))
-	t.Cleanup(func() {
-		a.CloseClientConnections()
-		a.Close()
-	})
-	return a
-}
-
-func (a *application) seen() *http.Request {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.last
-}
-
-func (a *application) serve(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	if r.Method == http.MethodGet {
-		a.serveStatus(w, r)
-		return
-	}
-	a.mu.Lock()
-	a.last = r
-	a.mu.Unlock()
-	n := a.effects.Add(1)
-	w.Header().Set("Set-Cookie", "session=secret")
-	w.Header().Set("X-Request-Cost", "3")
-	switch r.URL.Path {
-	case "/slow":
-		select {
-		case <-a.release:
-		case <-r.Context().Done():
-		}
-	case "/reset":
-		conn, _, _ := w.(http.Hijacker).Hijack()
-		_ = conn.(*net.TCPConn).SetLinger(0)
-		_ = conn.Close()
-		return
-	case "/truncated":
-		w.Header().Set("Content-Length", "1000")
-		fmt.Fprint(w, "a part")
-		panic(http.ErrAbortHandler)
-	case "/large":
-		fmt.Fprint(w, strings.Repeat("x", 3000))
-		return
-	case "/events":
-		w.Header().Set("Content-Type", "text/event-stream")
-		fmt.Fprint(w, "data: 1\n\n")
-		return
-	case "/policy":
-		w.Header().Set("Idempotency-Policy", r.URL.Query().Get("policy"))
-	}
-	status := http.StatusCreated
-	if _, err := fmt.Sscanf(r.URL.Path, "/status/%d", &status); err == nil && r.URL.Query().Has("retry") {
-		w.Header().Set("Retry-After", "1")
-	}
-	w.Header().Set("Location", fmt.Sprintf("/orders/%d", n))
-	w.WriteHeader(status)
-	fmt.Fprintf(w, "order %d: %s", n, body)
-}
-
-// serveStatus answers probes.
-func (a *application) serveStatus(w http.ResponseWriter, r *http.Request) {
-	switch r.URL.Query().Get("is") {
-	case "done":
-		fmt.Fprint(w, "found by a probe")
-	case "nothing":
-		http.NotFound(w, r)
-	default:
-		http.Error(w, "no idea", http.StatusInternalServerError)
-	}
-}
 
 // start runs a site with options for idempotency_key before an application.
 func start(t *testing.T, options string) (*gatehousetest.Server, *application) {
@@ -257,6 +167,16 @@ func TestBodyThatBreaksOff(t *testing.T) {
 	}
 	if resp := post(s, "/orders", "k", "whole"); resp.StatusCode != 201 || app.effects.Load() != 1 {
 		t.Fatalf("afterwards: %d, %d effects", resp.StatusCode, app.effects.Load())
+	}
+}
+
+// A handler that writes nothing has answered 200, as net/http has it.
+func TestNothingWritten(t *testing.T) {
+	s := gatehousetest.Start(t, ":8080 {\n\tidempotency_key\n}")
+	for range 2 {
+		if resp := post(s, "/", "k", ""); resp.StatusCode != 200 || resp.Body != "" {
+			t.Fatalf("got %d %q", resp.StatusCode, resp.Body)
+		}
 	}
 }
 
