@@ -67,13 +67,22 @@ func (h *Handler) dispatch(w http.ResponseWriter, op *operation) *exchange {
 	x.guard.hasContent = len(op.body) > 0 || slices.Contains(announcing(), op.r.Method)
 	ctx = x.guard.watch(ctx)
 	defer x.guard.end()
-	x.call(op, ctx)
+	x.call(op, context.WithValue(ctx, heldKey{}, held{h.engine, op.claim.ID}))
 	x.timedOut = errors.Is(ctx.Err(), context.DeadlineExceeded)
 	if x.guard.vetoed.Load() {
 		metrics().vetoes.Inc()
 	}
 	return x
 }
+
+// held is the record that a request's context says is held on its behalf, under heldKey.
+type (
+	held struct {
+		engine *engine
+		id     string
+	}
+	heldKey struct{}
+)
 
 // announcing are the methods whose requests tell that they have no content, RFC 9110 section 8.6.
 func announcing() []string { return []string{http.MethodPost, http.MethodPut, http.MethodPatch} }

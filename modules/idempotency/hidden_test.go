@@ -5,9 +5,12 @@ package idempotency_test
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -49,17 +52,18 @@ func TestFastCGIIsNotRepeated(t *testing.T) {
 		}
 	}
 `
+	s := gatehousetest.Start(t, ":8080 {\n}")
 	for _, body := range []string{"", "a body"} {
 		var dispatches atomic.Int64
 		one, two := fastcgi(t, &dispatches), fastcgi(t, &dispatches)
-		plain := gatehousetest.Start(t, ":8080 {\n\t"+fmt.Sprintf(proxied, "request_body {\n\t\tmax_size 1MiB\n\t}", one, two)+"}")
-		post(plain, "/", "k", body)
+		reload(t, s, ":8080 {\n\t"+fmt.Sprintf(proxied, "", one, two)+"}")
+		post(s, "/", "plain", body)
 		if n := dispatches.Swap(0); n < 2 && body == "" {
 			t.Fatalf("plain Caddy dispatched %d times: the control proves nothing", n)
 		}
-		s := gatehousetest.Start(t, ":8080 {\n\t"+fmt.Sprintf(proxied, "idempotency_key", one, two)+"}")
-		expect(t, post(s, "/", "k", body), http.StatusBadGateway, "outcome-unknown")
-		expect(t, post(s, "/", "k", body), http.StatusConflict, "outcome-unknown")
+		reload(t, s, ":8080 {\n\t"+fmt.Sprintf(proxied, "idempotency_key", one, two)+"}")
+		expect(t, post(s, "/", "k"+strconv.Itoa(len(body)), body), http.StatusBadGateway, "outcome-unknown")
+		expect(t, post(s, "/", "k"+strconv.Itoa(len(body)), body), http.StatusConflict, "outcome-unknown")
 		if n := dispatches.Load(); n != 1 {
 			t.Errorf("body %q: %d dispatches, want 1", body, n)
 		}
@@ -113,5 +117,81 @@ func TestForwardedMethodIsNoSubrequest(t *testing.T) {
 	}
 	if n := app.effects.Load(); n != 1 {
 		t.Errorf("DELETE: %d effects, want 1", n)
+	}
+}
+
+func reload(t *testing.T, s *gatehousetest.Server, caddyfile string) {
+	t.Helper()
+	if err := s.Reload(caddyfile); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The inner one of two handlers must not wait for the outer one, which waits for it.
+func TestTwoHandlers(t *testing.T) {
+	app := newApplication(t)
+	s := gatehousetest.Start(t, fmt.Sprintf(`:8080 {
+	idempotency_key
+	handle {
+		idempotency_key
+		reverse_proxy %s
+	}
+}`, app.Listener.Addr()))
+	first := post(s, "/orders", "k", "soap")
+	if first.StatusCode != http.StatusCreated || first.Body != "order 1: soap" {
+		t.Fatalf("got %d %q", first.StatusCode, first.Body)
+	}
+	expectReplay(t, first, post(s, "/orders", "k", "soap"))
+	if n := app.effects.Load(); n != 1 {
+		t.Errorf("%d effects, want 1", n)
+	}
+}
+
+// A handler in front may limit the body, too.
+func TestRequestBodyLimit(t *testing.T) {
+	app := newApplication(t)
+	s := gatehousetest.Start(t, fmt.Sprintf(`:8080 {
+	request_body {
+		max_size 4
+	}
+	idempotency_key
+	reverse_proxy %s
+}`, app.Listener.Addr()))
+	body := io.MultiReader(strings.NewReader("too much")) // of a length that is not announced
+	req, err := http.NewRequest(http.MethodPost, s.URL(":8080")+"/orders", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Idempotency-Key", "k")
+	resp, err := s.Client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(string(text), "#body-too-large") {
+		t.Errorf("got %d %q, %v", resp.StatusCode, text, err)
+	}
+}
+
+// `header` in front changes values in place: those of the client that was first, and not those that are kept.
+func TestHeadersInFront(t *testing.T) {
+	app := newApplication(t)
+	s := gatehousetest.Start(t, fmt.Sprintf(`:8080 {
+	header >Location orders a/orders
+	idempotency_key
+	reverse_proxy %s
+}`, app.Listener.Addr()))
+	results := make(chan gatehousetest.Response)
+	const clients = 8
+	for range clients {
+		go func() { results <- post(s, "/slow", "k", "") }()
+	}
+	await(t, "all but one to wait", func() bool { return metric(t, s, `gatehouse_idempotency_waiting{store="memory"}`) == clients-1 })
+	close(app.release)
+	for range clients {
+		if got := (<-results).Header.Get("Location"); got != "/a/orders/1" {
+			t.Errorf("got the Location %q", got)
+		}
 	}
 }
