@@ -106,9 +106,9 @@ func (w *world) send(ctx context.Context, client *http.Client, s *story, key str
 	return s.hear(resp.StatusCode, string(body))
 }
 
-// orderOf is a key's body; every third has none, as Go's transport treats these otherwise.
+// orderOf is a key's body; about every third has none, as Go's transport treats these otherwise.
 func orderOf(key string) string {
-	if len(key)%3 == 0 {
+	if fate(0, "body", key)%3 == 0 {
 		return ""
 	}
 	return "an order for " + key

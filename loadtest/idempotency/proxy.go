@@ -48,7 +48,7 @@ func (c proxyConfig) caddyfile() (string, error) {
 		return "", fmt.Errorf("algorithm: expected gatehouse, precise, lock-ttl or set-nx, found %q", c.Algorithm)
 	}
 	return fmt.Sprintf("{\n admin off\n persist_config off\n order control before reverse_proxy\n redis redis://%s\n log {\n  level PANIC\n }\n}\n"+
-		"http://%s {\n bind 127.0.0.1\n %s\n reverse_proxy %s {\n  lb_retries 2\n  lb_retry_match {\n   method POST\n  }\n }\n}\n",
+		"http://%s {\n bind 127.0.0.2\n %s\n reverse_proxy %s {\n  lb_retries 2\n  lb_retry_match {\n   method POST\n  }\n }\n}\n",
 		c.Redis, c.Listen, directive, c.Application), nil
 }
 

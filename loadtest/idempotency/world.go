@@ -83,7 +83,7 @@ func (p *process) answers(ctx context.Context) error {
 
 // freeAddress returns an address of a loopback network that no connection goes out from, so that its port stays free.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.2:0")
 	if err != nil {
 		return "", err
 	}
@@ -122,9 +122,9 @@ func (w *world) buildRedis() error {
 	if err != nil {
 		return err
 	}
-	_, port, _ := strings.Cut(address, ":")
+	host, port, _ := strings.Cut(address, ":")
 	w.redis = &process{address: address, command: func() *exec.Cmd {
-		return exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", w.folder, "--save", "",
+		return exec.Command("redis-server", "--bind", host, "--port", port, "--dir", w.folder, "--save", "",
 			"--appendonly", "yes", "--appendfsync", "always", "--logfile", filepath.Join(w.folder, "redis.log"))
 	}}
 	w.relay, err = startRelay(address)

@@ -46,6 +46,10 @@ func (h *Handler) admit(r *http.Request, next caddyhttp.Handler, values []string
 	switch {
 	case errors.Is(err, errTooLarge):
 		return nil, &denied{outcome: tooLarge, problem: h.problems.tooLarge}
+	case isTooLarge(err):
+		return nil, &denied{
+			outcome: tooLarge, problem: h.problems.tooLarge, detail: "The body is larger than is allowed here. Nothing was carried out.",
+		}
 	case err != nil:
 		return nil, &denied{outcome: incomplete, problem: h.problems.incomplete}
 	}
@@ -89,6 +93,12 @@ func (h *Handler) about(r *http.Request) string {
 }
 
 var errTooLarge = errors.New("the body is too large")
+
+// isTooLarge recognizes the limit of a handler before this one, such as request_body.
+func isTooLarge(err error) bool {
+	var refused caddyhttp.HandlerError
+	return errors.As(err, &refused) && refused.StatusCode == http.StatusRequestEntityTooLarge
+}
 
 // readBody reads the whole body. On an error, what was read is put back, so that a dry run lets the request pass as it came.
 func readBody(r *http.Request, limit int64) ([]byte, error) {

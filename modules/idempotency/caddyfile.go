@@ -72,6 +72,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if h.Lease > 0 && h.TTL > 0 && h.Lease > h.TTL {
 		return d.Err("lease: it is longer than ttl, so the record would be forgotten while it is held")
 	}
+	if h.Timeout > 0 && h.TTL > 0 && h.Timeout > h.TTL {
+		return d.Err("timeout: it is longer than ttl, so the record could be forgotten while its request is under way")
+	}
 	if h.Encrypt && h.Secret == "" {
 		return d.Err("encrypt: needs a secret")
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -63,15 +64,28 @@ func (h *Handler) dispatch(w http.ResponseWriter, op *operation) *exchange {
 	x := &exchange{rec: newRecorder(w, h.MaxResponse)}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(op.r.Context()), time.Duration(h.Timeout))
 	defer cancel()
+	x.guard.hasContent = len(op.body) > 0 || slices.Contains(announcing(), op.r.Method)
 	ctx = x.guard.watch(ctx)
 	defer x.guard.end()
-	x.call(op, ctx)
+	x.call(op, context.WithValue(ctx, heldKey{}, held{h.engine, op.claim.ID}))
 	x.timedOut = errors.Is(ctx.Err(), context.DeadlineExceeded)
 	if x.guard.vetoed.Load() {
 		metrics().vetoes.Inc()
 	}
 	return x
 }
+
+// held is the record that a request's context says is held on its behalf, under heldKey.
+type (
+	held struct {
+		engine *engine
+		id     string
+	}
+	heldKey struct{}
+)
+
+// announcing are the methods whose requests tell that they have no content, RFC 9110 section 8.6.
+func announcing() []string { return []string{http.MethodPost, http.MethodPut, http.MethodPatch} }
 
 func (x *exchange) call(op *operation, ctx context.Context) {
 	defer func() { x.panicked = recover() }()
@@ -83,7 +97,7 @@ func (x *exchange) call(op *operation, ctx context.Context) {
 
 func (x *exchange) facts() facts {
 	return facts{
-		reach:    x.guard.reached(x.err),
+		reach:    x.guard.reached(x.err, x.timedOut),
 		vetoed:   x.guard.vetoed.Load(),
 		err:      x.err,
 		panicked: x.panicked != nil,

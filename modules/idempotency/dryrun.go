@@ -49,7 +49,7 @@ func (h *Handler) observeExecution(w http.ResponseWriter, op *operation) error {
 // foreseen is the outcome that a verdict would have had.
 func foreseen(v verdict) outcome {
 	return [...]outcome{
-		execute: executed, replay: replayed, mismatch: mismatched, inFlight: conflicted, doubtful: unresolved, unreadable: unavailable,
+		execute: executed, replay: replayed, mismatch: mismatched, inFlight: conflicted, doubtful: unresolved, unreadable: unresolved,
 	}[v]
 }
 

@@ -24,9 +24,10 @@ const farewell = 2 * time.Second
 
 // engine outlives configs: requests that wait for one another, and steps that the store has not taken yet.
 type engine struct {
-	name      string // the store's module name
-	waiting   atomic.Int64
-	executing atomic.Int64
+	name         string // the store's module name
+	waiting      atomic.Int64
+	waitingBytes atomic.Int64 // of their bodies
+	executing    atomic.Int64
 
 	mu      sync.Mutex // guards what follows
 	flights map[flightKey]*flight
@@ -111,6 +112,24 @@ func (e *engine) current() *source {
 		return nil
 	}
 	return e.sources[len(e.sources)-1]
+}
+
+// maxWaitingBytes bounds the bodies that waiting requests hold, a store.
+const maxWaitingBytes = 256 << 20
+
+// enter reports whether another request with a body of this size may wait; it then has to leave.
+func (e *engine) enter(size, most int) bool {
+	waiting, bytes := e.waiting.Add(1), e.waitingBytes.Add(int64(size))
+	if waiting <= int64(most) && bytes <= maxWaitingBytes {
+		return true
+	}
+	e.leave(size)
+	return false
+}
+
+func (e *engine) leave(size int) {
+	e.waiting.Add(-1)
+	e.waitingBytes.Add(-int64(size))
 }
 
 // join returns the flight for the operation, and whether the caller leads it: it then has to call land.

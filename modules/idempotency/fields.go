@@ -70,7 +70,7 @@ func (f *fieldFilter) keep(header http.Header) http.Header {
 	kept := http.Header{}
 	for name, values := range header {
 		if f.keeps(name) {
-			kept[name] = values
+			kept[name] = slices.Clone(values) // handlers in front may change in place what the first client gets
 		}
 	}
 	for _, name := range neverKept() {

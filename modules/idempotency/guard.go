@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/http/httptrace"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -28,11 +30,16 @@ var errSecondDispatch = fmt.Errorf("the request was sent once already and is not
 // All of them ask for a connection first, which a trace in the request's context sees. Connections that fail before
 // headers were written are none of its business: they are safe to try again, and are.
 type guard struct {
-	cancel  context.CancelCauseFunc
-	traced  atomic.Bool // a transport that tells about its connections was asked
-	sent    atomic.Bool // headers were written
-	vetoed  atomic.Bool // a second dispatch was prevented
-	subAuth atomic.Bool // the headers being written are those of an authentication subrequest
+	// hasContent says that the request's header tells of content, so that it differs from that of a GET.
+	hasContent bool
+
+	cancel    context.CancelCauseFunc
+	traced    atomic.Bool   // a transport that tells about its connections was asked
+	assigned  atomic.Bool   // it found one
+	connected atomic.Bool   // one that tells nothing has connected
+	header    atomic.Uint32 // what was noticed of the header that is being written
+	sent      atomic.Bool   // headers were written
+	vetoed    atomic.Bool   // a second dispatch was prevented
 }
 
 // watch returns a context that the guard ends with errSecondDispatch. The caller cancels it in any case.
@@ -41,6 +48,8 @@ func (g *guard) watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn:          g.getConn,
 		GotConn:          g.gotConn,
+		ConnectStart:     g.connectStart,
+		ConnectDone:      g.connectDone,
 		WroteHeaderField: g.wroteField,
 		WroteHeaders:     g.wroteHeaders,
 	})
@@ -52,7 +61,7 @@ func (g *guard) end() { g.cancel(context.Canceled) }
 // HTTP/2 and 3 look at the context before they write, so cancelling it is all that it takes there.
 func (g *guard) getConn(string) {
 	g.traced.Store(true)
-	if g.sent.Load() {
+	if g.isSent() {
 		g.vetoed.Store(true)
 		g.cancel(errSecondDispatch)
 	}
@@ -61,6 +70,7 @@ func (g *guard) getConn(string) {
 // gotConn stops HTTP/1, where the write races with the cancellation: the connection, which is this request's alone, is
 // closed before anything is written to it. One of HTTP/2 carries other requests and stays.
 func (g *guard) gotConn(info httptrace.GotConnInfo) {
+	g.assigned.Store(true)
 	if !g.vetoed.Load() || info.Conn == nil || !calledByHTTP1() {
 		return
 	}
@@ -87,23 +97,70 @@ func calledByHTTP1() bool {
 	}
 }
 
-// wroteField finds subrequests of forward_auth, which carry this field: their GET is no dispatch of the request. The field
-// is taken from what the client sends.
-func (g *guard) wroteField(name string, _ []string) {
-	if name == subAuthField {
-		g.subAuth.Store(true)
+// connectStart and connectDone watch transports that announce no connections and dial one for each request, as FastCGI does:
+// after one connection was made, a second one would carry the request a second time. HTTP's dial in the background.
+func (g *guard) connectStart(network, _ string) {
+	if g.dials(network) && g.connected.Load() {
+		g.vetoed.Store(true)
+		g.cancel(errSecondDispatch)
 	}
 }
 
+func (g *guard) connectDone(network, _ string, err error) {
+	if g.dials(network) && err == nil {
+		g.connected.Store(true)
+	}
+}
+
+// dials reports whether a connection can be one to an application; those that look up names are UDP.
+func (g *guard) dials(network string) bool {
+	return !g.traced.Load() && !strings.HasPrefix(network, "udp")
+}
+
+// What is noticed of the header that is being written.
+const (
+	begun           = 1 << iota // anything of it
+	forwardedMethod             // both fields that forward_auth adds
+	forwardedURI
+	ofContent  // Content-Length or Transfer-Encoding, which Go writes for every POST, PUT and PATCH
+	notGET     // the method, which HTTP/2 and 3 show
+	subrequest = begun | forwardedMethod | forwardedURI
+)
+
+// wroteField notes what tells subrequests of forward_auth: their GET is no dispatch of the request. Names are in lower case in
+// HTTP/2 and 3.
+func (g *guard) wroteField(name string, values []string) {
+	noticed := uint32(begun)
+	switch {
+	case strings.EqualFold(name, subAuthField):
+		noticed |= forwardedMethod
+	case strings.EqualFold(name, "X-Forwarded-Uri"):
+		noticed |= forwardedURI
+	case strings.EqualFold(name, "Content-Length"), strings.EqualFold(name, "Transfer-Encoding"):
+		noticed |= ofContent
+	case name == ":method" && !slices.Equal(values, []string{http.MethodGet}):
+		noticed |= notGET
+	}
+	g.header.Or(noticed)
+}
+
+// subAuthField is taken from what the client sends.
 const subAuthField = "X-Forwarded-Method"
 
 // wroteHeaders is called when the headers are in the transport's buffer; they may never leave it. That cannot be told from
 // here, so they count as sent.
 func (g *guard) wroteHeaders() {
-	if !g.subAuth.Swap(false) {
-		g.sent.Store(true)
+	if g.header.Swap(0) == subrequest && g.hasContent {
+		g.traced.Store(false) // the transport that was asked is not the application's
+		g.connected.Store(false)
+		return
 	}
+	g.sent.Store(true)
 }
+
+// isSent reports whether headers were written, or are being written: HTTP/2 can be stuck in that when its request has ended, and
+// finish it later.
+func (g *guard) isSent() bool { return g.sent.Load() || g.header.Load() != 0 }
 
 // reach says how far a request got.
 type reach int
@@ -117,11 +174,12 @@ const (
 	sent
 )
 
-// reached judges from the trace and from the error that the handlers returned.
-func (g *guard) reached(err error) reach {
+// reached judges from the trace and from the error that the handlers returned. A request whose deadline passed when it had a
+// connection may be written at that moment.
+func (g *guard) reached(err error, timedOut bool) reach {
 	var dial reverseproxy.DialError
 	switch {
-	case g.sent.Load():
+	case g.isSent(), g.vetoed.Load(), timedOut && g.assigned.Load():
 		return sent
 	case g.traced.Load(), errors.As(err, &dial), isNoUpstream(err):
 		return unsent

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -77,6 +78,9 @@ func (h *Handler) requires(r *http.Request) bool {
 
 // serve goes round until the request has its answer: one that waited for another that was released tries itself.
 func (h *Handler) serve(w http.ResponseWriter, op *operation) error {
+	if op.r.Context().Value(heldKey{}) == (held{h.engine, op.claim.ID}) {
+		return op.next.ServeHTTP(w, restore(op.r, op.body)) // a handler before this one holds the record: it would wait for itself
+	}
 	end := time.Now().Add(time.Duration(*h.Wait))
 	key := flightKey{op.claim.ID, op.claim.Fingerprint}
 	for {
@@ -107,11 +111,10 @@ func follow(res result) result {
 // await waits for another request of this process; over says that there is nothing more to wait for.
 func (h *Handler) await(op *operation, f *flight, end time.Time) (res result, over bool) {
 	conflict := result{outcome: conflicted, operation: op.claim.ID}
-	if h.engine.waiting.Add(1) > int64(h.MaxWaiters) {
-		h.engine.waiting.Add(-1)
+	if !h.engine.enter(len(op.body), h.MaxWaiters) {
 		return conflict, true
 	}
-	defer h.engine.waiting.Add(-1)
+	defer h.engine.leave(len(op.body))
 	timer := time.NewTimer(time.Until(end))
 	defer timer.Stop()
 	select {
@@ -179,6 +182,8 @@ func (h *Handler) known(rec Record, v verdict) result {
 	switch v {
 	case mismatch:
 		res.outcome = mismatched
+	case unreadable: // another version may know what became of it
+		res.outcome = unresolved
 	case replay:
 		kept, err := h.decode(rec)
 		if err != nil {
@@ -207,11 +212,10 @@ func (h *Handler) pause(op *operation, wait time.Duration, end time.Time) (res r
 	if left <= 0 {
 		return conflict, true
 	}
-	if h.engine.waiting.Add(1) > int64(h.MaxWaiters) {
-		h.engine.waiting.Add(-1)
+	if !h.engine.enter(len(op.body), h.MaxWaiters) {
 		return conflict, true
 	}
-	defer h.engine.waiting.Add(-1)
+	defer h.engine.leave(len(op.body))
 	timer := time.NewTimer(min(left, wait/2+rand.N(wait))) // #nosec G404 -- only spreads the looks
 	defer timer.Stop()
 	select {
@@ -295,7 +299,7 @@ func (h *Handler) answer(w http.ResponseWriter, op *operation, res result) error
 func (h *Handler) replay(w http.ResponseWriter, a *answer) {
 	header := w.Header()
 	for name, values := range a.header {
-		header[name] = values
+		header[name] = slices.Clone(values) // those who waited share the answer, and handlers in front may change it in place
 	}
 	if h.ReplayHeader != noHeader {
 		header.Set(h.ReplayHeader, "true")

@@ -77,10 +77,12 @@ type Handler struct {
 	// Wait is how long a request waits for the answer of another one with its key before it is refused with 409. Zero refuses
 	// at once. Default: 10s.
 	Wait *caddy.Duration `json:"wait,omitempty"`
-	// MaxWaiters is how many requests may wait at once, for all handlers with one store; further ones are refused at once.
+	// MaxWaiters is how many requests may wait at once, for all handlers with one store; further ones are refused at once, as
+	// are those whose bodies would take more than 256 MiB together.
 	// Default (and zero): 10,000.
 	MaxWaiters int `json:"max_waiters,omitempty"`
-	// Timeout bounds an operation, which goes on when its client leaves. After it the outcome is unknown. Default (and zero): 5m.
+	// Timeout bounds an operation, which goes on when its client leaves. After it the outcome is unknown. At most
+	// TTL. Default (and zero): 5m, or TTL if that is shorter.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 	// Precise claims and sends in two steps: a proxy that dies in between then leaves no unknown outcome. It costs a round
 	// trip to the store. Default: false.

@@ -41,7 +41,7 @@ func (h *Handler) defaults() {
 	h.MaxKey = cmp.Or(h.MaxKey, defaultMaxKey)
 	h.Anonymous = cmp.Or(h.Anonymous, anonymousShared)
 	h.TTL, h.Lease = cmp.Or(h.TTL, defaultTTL), cmp.Or(h.Lease, defaultLease)
-	h.Timeout, h.StoreTimeout = cmp.Or(h.Timeout, defaultTimeout), cmp.Or(h.StoreTimeout, defaultStoreTimeout)
+	h.Timeout, h.StoreTimeout = cmp.Or(h.Timeout, min(defaultTimeout, h.TTL)), cmp.Or(h.StoreTimeout, defaultStoreTimeout)
 	h.MaxWaiters = cmp.Or(h.MaxWaiters, defaultMaxWaiters)
 	h.MaxBody, h.MaxResponse = cmp.Or(h.MaxBody, defaultSize), cmp.Or(h.MaxResponse, defaultSize)
 	h.MismatchStatus = cmp.Or(h.MismatchStatus, http.StatusUnprocessableEntity)
@@ -123,6 +123,9 @@ func checkTimes(h *Handler) error {
 		return errors.New("ttl, lease, wait, timeout, store_timeout: expected durations of zero or more")
 	case h.Lease < minLease:
 		return fmt.Errorf("lease: expected at least %s, found %s", time.Duration(minLease), time.Duration(h.Lease))
+	case h.Timeout > h.TTL:
+		return fmt.Errorf("timeout: %s is longer than ttl, which is %s: the record could be forgotten while its request is under way",
+			time.Duration(h.Timeout), time.Duration(h.TTL))
 	case h.Lease > h.TTL:
 		return fmt.Errorf("lease: %s is longer than ttl, which is %s: the record would be forgotten while it is held",
 			time.Duration(h.Lease), time.Duration(h.TTL))

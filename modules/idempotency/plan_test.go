@@ -6,6 +6,7 @@ package idempotency
 import (
 	"errors"
 	"net/http"
+	"net/http/httptrace"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -106,6 +107,27 @@ func TestConcludeInvariants(t *testing.T) {
 	}
 }
 
+// subrequestOf writes the header of forward_auth's subrequest; HTTP/2 has it in lower case.
+func subrequestOf(g *guard) {
+	g.wroteField("x-forwarded-method", []string{"POST"})
+	g.wroteField("X-Forwarded-Uri", []string{"/"})
+}
+
+// The deadline may pass while the header is being written.
+func TestReachAtTheDeadline(t *testing.T) {
+	g := new(guard)
+	g.watch(t.Context())
+	defer g.end()
+	g.getConn("")
+	if got := g.reached(t.Context().Err(), true); got != unsent {
+		t.Errorf("without a connection: got %d, want %d", got, unsent)
+	}
+	g.gotConn(httptrace.GotConnInfo{})
+	if got := g.reached(t.Context().Err(), true); got != sent {
+		t.Errorf("with a connection: got %d, want %d", got, sent)
+	}
+}
+
 func TestReach(t *testing.T) {
 	dial := reverseproxy.DialError{}
 	for name, c := range map[string]struct {
@@ -113,22 +135,29 @@ func TestReach(t *testing.T) {
 		err  error
 		want reach
 	}{
-		"nothing known":    {func(*guard) {}, errors.New("x"), unproven},
-		"no error":         {func(*guard) {}, nil, unproven},
-		"dial error":       {func(*guard) {}, dial, unsent},
-		"no upstream":      {func(*guard) {}, caddyhttp.Error(503, errors.New("no upstreams available")), unsent},
-		"asked":            {func(g *guard) { g.getConn("") }, errors.New("x"), unsent},
-		"sent":             {func(g *guard) { g.getConn(""); g.wroteHeaders() }, nil, sent},
-		"sent, then dial":  {func(g *guard) { g.getConn(""); g.wroteHeaders(); g.getConn("") }, dial, sent},
-		"forward_auth":     {func(g *guard) { g.getConn(""); g.wroteField(subAuthField, nil); g.wroteHeaders() }, nil, unsent},
-		"and then the app": {func(g *guard) { g.wroteField(subAuthField, nil); g.wroteHeaders(); g.getConn(""); g.wroteHeaders() }, nil, sent},
+		"nothing known":        {func(*guard) {}, errors.New("x"), unproven},
+		"no error":             {func(*guard) {}, nil, unproven},
+		"dial error":           {func(*guard) {}, dial, unsent},
+		"no upstream":          {func(*guard) {}, caddyhttp.Error(503, errors.New("no upstreams available")), unsent},
+		"asked":                {func(g *guard) { g.getConn("") }, errors.New("x"), unsent},
+		"sent":                 {func(g *guard) { g.getConn(""); g.wroteHeaders() }, nil, sent},
+		"sent, then dial":      {func(g *guard) { g.getConn(""); g.wroteHeaders(); g.getConn("") }, dial, sent},
+		"forward_auth":         {func(g *guard) { g.getConn(""); subrequestOf(g); g.wroteHeaders(); g.getConn("") }, nil, unsent},
+		"and then the app":     {func(g *guard) { subrequestOf(g); g.wroteHeaders(); g.getConn(""); g.wroteHeaders() }, nil, sent},
+		"and then FastCGI":     {func(g *guard) { g.getConn(""); subrequestOf(g); g.wroteHeaders() }, errors.New("x"), unproven},
+		"its fields on a POST": {func(g *guard) { subrequestOf(g); g.wroteField("Content-Length", []string{"0"}); g.wroteHeaders() }, nil, sent},
+		"on one of HTTP/2":     {func(g *guard) { g.wroteField(":method", []string{"POST"}); subrequestOf(g); g.wroteHeaders() }, nil, sent},
+		"stuck in the header":  {func(g *guard) { g.getConn(""); g.wroteField(":method", []string{"POST"}) }, errors.New("x"), sent},
+		"FastCGI again":        {func(g *guard) { g.connectDone("tcp", "", nil); g.connectStart("tcp", "") }, dial, sent},
+		"FastCGI refused":      {func(g *guard) { g.connectDone("tcp", "", dial); g.connectStart("tcp", "") }, dial, unsent},
+		"names looked up":      {func(g *guard) { g.connectDone("udp", "", nil); g.connectStart("tcp", "") }, dial, unsent},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := new(guard)
+			g := &guard{hasContent: true}
 			g.watch(t.Context())
 			defer g.end()
 			c.do(g)
-			if got := g.reached(c.err); got != c.want {
+			if got := g.reached(c.err, false); got != c.want {
 				t.Errorf("got %d, want %d", got, c.want)
 			}
 		})

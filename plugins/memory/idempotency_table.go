@@ -27,6 +27,8 @@ type recordTable struct {
 	records map[string]*entry
 	ends    expiries
 	size    int64
+
+	born time.Time // with the monotonic clock, which goes on evenly when the clock is set
 }
 
 // entry is a record with its place among the expiries.
@@ -35,7 +37,15 @@ type entry struct {
 	place int
 }
 
-func newRecordTable() *recordTable { return &recordTable{records: map[string]*entry{}} }
+func newRecordTable() *recordTable {
+	return &recordTable{records: map[string]*entry{}, born: time.Now()}
+}
+
+// now is the table's time, in whole milliseconds. A clock that is set forward, as at the start of a machine without one, must
+// not make it forget.
+func (t *recordTable) now() time.Time {
+	return t.born.Add(time.Since(t.born)).UTC().Truncate(time.Millisecond)
+}
 
 // Destruct implements caddy.Destructor.
 func (t *recordTable) Destruct() error { return nil }
@@ -43,7 +53,7 @@ func (t *recordTable) Destruct() error { return nil }
 func (t *recordTable) claim(c idempotency.Claim, maxRecords int, maxSize int64) (idempotency.Record, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now().UTC().Truncate(time.Millisecond)
+	now := t.now()
 	t.forget(now)
 	e, ok := t.records[c.ID]
 	if !ok {
@@ -87,7 +97,7 @@ func (t *recordTable) hold(e *entry, c idempotency.Claim, fence int64, now time.
 func (t *recordTable) advance(s idempotency.Step) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now().UTC().Truncate(time.Millisecond)
+	now := t.now()
 	t.forget(now)
 	e, ok := t.records[s.ID]
 	switch {
@@ -132,7 +142,7 @@ func (t *recordTable) step(e *entry, s idempotency.Step, now time.Time) {
 func (t *recordTable) get(id string) (idempotency.Record, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now()
+	now := t.now()
 	t.forget(now)
 	e, ok := t.records[id]
 	if !ok {
@@ -145,7 +155,7 @@ func (t *recordTable) get(id string) (idempotency.Record, error) {
 func (t *recordTable) list(state idempotency.State, after string, limit int) (found []idempotency.Record, next string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now()
+	now := t.now()
 	t.forget(now)
 	var ids []string
 	for id, e := range t.records {
@@ -170,7 +180,7 @@ func (t *recordTable) list(state idempotency.State, after string, limit int) (fo
 func (t *recordTable) resolve(r idempotency.Resolution) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now().UTC().Truncate(time.Millisecond)
+	now := t.now()
 	t.forget(now)
 	e, ok := t.records[r.ID]
 	if !ok {
