@@ -19,8 +19,10 @@ import (
 )
 
 const (
-	// maxHeld bounds the bytes of lines that wait in memory for a spool that cannot be opened.
+	// maxHeld bounds the memory of lines that wait for a spool that cannot be opened, in bytes.
 	maxHeld = 4 << 20
+	// heldCost is what such a line takes besides its bytes, about: its place in a slice that grows, and its allocation.
+	heldCost = 128
 	// reopen is how often such a spool is tried again.
 	reopen = 100 * time.Millisecond
 )
@@ -253,12 +255,12 @@ func (c *core) hold(line []byte) bool {
 			return !errors.Is(c.spool.Load().Append(line), spool.ErrClosed)
 		}
 	}
-	if c.heldBytes+len(line) > maxHeld {
+	if c.heldBytes+len(line)+heldCost > maxHeld {
 		c.heldDropped++
 		return true
 	}
 	c.held = append(c.held, heldLine{time.Now(), slices.Clone(line)})
-	c.heldBytes += len(line)
+	c.heldBytes += len(line) + heldCost
 	return true
 }
 
