@@ -26,6 +26,34 @@ func TestSinkComesBackAsTheLogEnds(t *testing.T) {
 	r.await(t, 250)
 }
 
+// A reload adds a sink whose cursor cannot be made for a while, as when files run out: it begins later.
+func TestSinkThatCannotBeginYet(t *testing.T) {
+	dir := t.TempDir()
+	a, b := newReceiver(t, "a"), newReceiver(t, "b")
+	s := gatehousetest.Start(t, site(dir, "sink testing a"))
+	requests(t, s, 5)
+	a.await(t, 5)
+	obstacle := filepath.Join(dir, "other.cursor")
+	if err := os.Mkdir(obstacle, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Reload(site(dir, "sink testing a", "sink testing:other b")); err != nil {
+		t.Fatal(err)
+	}
+	requests(t, s, 5)
+	a.await(t, 10)
+	if st := status(t, s); len(st.Sinks) != 1 || !strings.Contains(st.Health, `sink "other"`) {
+		t.Errorf("status is %+v", st)
+	}
+	if err := os.Remove(obstacle); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { st := status(t, s); return len(st.Sinks) == 2 && st.Health == "ok" })
+	requests(t, s, 5)
+	a.await(t, 15)
+	eventually(t, func() bool { return b.verify(t).Lines >= 5 })
+}
+
 // The dead letters' directory cannot be made for a while: the batch waits for it, and nothing is lost or sent twice.
 func TestDeadLettersThatCannotBeKept(t *testing.T) {
 	dir := t.TempDir()
