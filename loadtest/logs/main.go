@@ -64,9 +64,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "logs: %v\n", err)
 		return 1
 	}
-	_, _ = fmt.Fprintf(stdout, "| writer | responses received | lines lost | lines twice |\n| --- | --- | --- | --- |\n")
+	_, _ = fmt.Fprintf(stdout, "| writer | responses received | lines lost | lines twice | batches twice |\n| --- | --- | --- | --- | --- |\n")
 	for _, r := range results {
-		_, _ = fmt.Fprintf(stdout, "| %s | %d | %d | %d |\n", r.name, r.received, r.lost, r.twice)
+		_, _ = fmt.Fprintf(stdout, "| %s | %d | %d | %d | %d |\n", r.name, r.received, r.lost, r.twice, r.repeats)
 	}
 	if err := judge(results); err != nil {
 		_, _ = fmt.Fprintf(stderr, "logs: %v\n", err)
@@ -79,10 +79,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 type result struct {
 	name                  string
 	received, lost, twice int
+	repeats               int // batches that came again
+	faults                int // that may cost one of those each
+	stray                 int // lines that came again otherwise
 	control               bool
 }
 
-// judge is an error if a line was lost that must not be, or none where the faults must cost some.
+// judge is an error if a line was lost that must not be, or none where the faults must cost some; or if more came twice than a
+// batch for each fault.
 func judge(results []result) error {
 	for _, r := range results {
 		switch {
@@ -92,6 +96,8 @@ func judge(results []result) error {
 			return fmt.Errorf("%s lost nothing: the faults were none", r.name)
 		case !r.control && r.lost > 0:
 			return fmt.Errorf("%s lost %d lines", r.name, r.lost)
+		case !r.control && (r.repeats > r.faults || r.stray > 0):
+			return fmt.Errorf("%s sent %d batches again, for %d faults, and %d lines besides", r.name, r.repeats, r.faults, r.stray)
 		}
 	}
 	return nil

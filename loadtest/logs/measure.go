@@ -187,16 +187,21 @@ func (b *bench) count() ([]result, error) {
 	for _, a := range b.arms {
 		received := a.load.received()
 		lost, twice := a.receiver.compare(received)
-		results = append(results, result{a.proxy.name, len(received), lost, twice, a.control})
+		r := result{name: a.proxy.name, received: len(received), lost: lost, twice: twice, control: a.control}
 		if a.control {
+			results = append(results, r)
 			continue
 		}
+		var lines int
+		r.repeats, lines = a.receiver.repeats()
+		r.stray, r.faults = twice-lines, b.kills+3 // two outages, and the end in the second one
+		results = append(results, r)
 		entries, err := b.db.lines("gatehouse:1:logs:n")
 		if err != nil {
 			return nil, err
 		}
 		lost, twice = entries.compare(received)
-		results = append(results, result{"ship, to Redis", len(received), lost, twice, false})
+		results = append(results, result{name: "ship, to Redis", received: len(received), lost: lost, twice: twice, stray: twice})
 	}
 	return results, nil
 }

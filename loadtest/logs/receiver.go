@@ -65,6 +65,8 @@ type receiver struct {
 	tally
 	address string
 	stream  bool
+	batches map[string]int // lines of each, by ID; guarded by the tally's lock
+	again   []int          // lines of each batch that came again; guarded so too
 
 	listener net.Listener
 	server   *http.Server
@@ -73,7 +75,7 @@ type receiver struct {
 }
 
 func newReceiver(stream bool) (*receiver, error) {
-	r := &receiver{address: "127.0.0.1:0", stream: stream, conns: map[net.Conn]bool{}}
+	r := &receiver{address: "127.0.0.1:0", stream: stream, conns: map[net.Conn]bool{}, batches: map[string]int{}}
 	r.seen = map[string]int{}
 	return r, r.open()
 }
@@ -126,6 +128,26 @@ func (r *receiver) accept(l net.Listener) {
 	}
 }
 
+// trace notes a batch that came before.
+func (r *receiver) trace(id string, lines int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if id != "" && r.batches[id] == lines {
+		r.again = append(r.again, lines)
+	}
+	r.batches[id] = lines
+}
+
+// repeats returns how many batches came again as they were, and how many lines those had.
+func (r *receiver) repeats() (batches, lines int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range r.again {
+		lines += n
+	}
+	return len(r.again), lines
+}
+
 // take reads a batch whole before it counts any of it: what is not acknowledged does not count.
 func (r *receiver) take(w http.ResponseWriter, req *http.Request) {
 	var body io.Reader = req.Body
@@ -140,6 +162,7 @@ func (r *receiver) take(w http.ResponseWriter, req *http.Request) {
 	}
 	text, err := io.ReadAll(body)
 	if err == nil {
+		r.trace(req.Header.Get("Idempotency-Key"), bytes.Count(text, []byte("\n")))
 		err = r.read(bytes.NewReader(text))
 	}
 	if err != nil {

@@ -19,8 +19,10 @@ import (
 )
 
 const (
-	// maxHeld bounds the bytes of lines that wait in memory for a spool that cannot be opened.
+	// maxHeld bounds the memory of lines that wait for a spool that cannot be opened, in bytes.
 	maxHeld = 4 << 20
+	// heldCost is what such a line takes besides its bytes, about: its place in a slice that grows, and its allocation.
+	heldCost = 128
 	// reopen is how often such a spool is tried again.
 	reopen = 100 * time.Millisecond
 )
@@ -41,6 +43,7 @@ type core struct {
 	attachments []*attachment
 	shippers    map[string]*shipper
 	tried       bool // to open the spool
+	trying      bool // keepOpening runs
 	openErr     error
 	found       spool.Found
 	held        []heldLine
@@ -92,10 +95,12 @@ func (c *core) attach(a *attachment) error {
 		}
 	}
 	c.attachments = append(c.attachments, a)
-	if c.handle.core.Swap(c) != c {
+	first := c.handle.core.Swap(c) != c
+	c.openErr = c.apply()
+	if (first || c.openErr != nil) && !c.trying {
+		c.trying = true
 		c.running.Go(c.keepOpening)
 	}
-	c.apply()
 	return nil
 }
 
@@ -106,7 +111,7 @@ func (c *core) detach(a *attachment) {
 	last := len(c.attachments) == 1
 	if !last { // the last one's sinks still deliver what they can, in Destruct
 		c.attachments = slices.DeleteFunc(c.attachments, func(other *attachment) bool { return other == a })
-		c.apply()
+		c.openErr = c.apply()
 	}
 	c.mu.Unlock()
 	if last {
@@ -118,12 +123,13 @@ func (c *core) detach(a *attachment) {
 }
 
 // apply has the spool and the shippers do as the attachments say: the newest one counts, and an older one for sinks that only
-// it has. It is called with the lock held.
-func (c *core) apply() {
+// it has. Its error is of a sink whose place in the spool cannot be told; the others ship. It is called with the lock held.
+func (c *core) apply() error {
 	s := c.spool.Load()
 	if s == nil {
-		return
+		return c.openErr
 	}
+	var failed error
 	newest := c.attachments[len(c.attachments)-1]
 	s.Configure(newest.settings.spool)
 	wanted := c.targets()
@@ -134,7 +140,7 @@ func (c *core) apply() {
 		}
 		cursor, err := s.Cursor(name)
 		if err != nil {
-			c.openErr = fmt.Errorf("sink %q: %w", name, err)
+			failed = fmt.Errorf("sink %q: %w", name, err)
 			continue
 		}
 		sh := newShipper(c, name, cursor, t)
@@ -147,6 +153,7 @@ func (c *core) apply() {
 			sh.end(0)
 		}
 	}
+	return failed
 }
 
 // targets are the sinks of all attachments; of two with one name the newer.
@@ -180,8 +187,8 @@ func (c *core) open() error {
 	return nil
 }
 
-// keepOpening opens the spool, for its backlog, if no line comes and does it first; and tries again until it is open, or the
-// core ends. A config that is only validated is gone before, and leaves no trace.
+// keepOpening opens the spool, for its backlog, if no line comes and does it first; and tries again until it is open with all
+// its sinks, or the core ends. A config that is only validated is gone before, and leaves no trace.
 func (c *core) keepOpening() {
 	ticker := time.NewTicker(reopen)
 	defer ticker.Stop()
@@ -193,12 +200,13 @@ func (c *core) keepOpening() {
 		}
 		c.mu.Lock()
 		err := c.tryOpen()
+		c.trying = err != nil
 		c.mu.Unlock()
 		if err == nil {
 			break
 		}
 		if !complained {
-			logger().Error("the spool cannot be opened; lines wait in memory", zap.String("spool", c.dir), zap.Error(err))
+			logger().Error("the spool cannot be opened, or not for each sink; lines wait", zap.String("spool", c.dir), zap.Error(err))
 			complained = true
 		}
 	}
@@ -206,15 +214,16 @@ func (c *core) keepOpening() {
 
 // tryOpen opens the spool and starts the shippers, unless that was done. It is called with the lock held.
 func (c *core) tryOpen() error {
-	if c.spool.Load() != nil {
+	if c.spool.Load() == nil {
+		c.tried = true
+		if c.openErr = c.open(); c.openErr != nil {
+			return c.openErr
+		}
+	} else if c.openErr == nil {
 		return nil
 	}
-	c.tried = true
-	if c.openErr = c.open(); c.openErr != nil {
-		return c.openErr
-	}
-	c.apply()
-	return nil
+	c.openErr = c.apply()
+	return c.openErr
 }
 
 // opened opens the spool if need be; its error is why that cannot be done.
@@ -224,7 +233,10 @@ func (c *core) opened() error {
 	if len(c.attachments) == 0 {
 		return errUnused
 	}
-	return c.tryOpen()
+	if err := c.tryOpen(); c.spool.Load() == nil {
+		return err
+	}
+	return nil
 }
 
 // logger is for what operators must know. It may itself be shipped here, so only changes of state are logged, never lines or
@@ -249,16 +261,17 @@ func (c *core) hold(line []byte) bool {
 	default:
 	}
 	if !c.tried || c.spool.Load() != nil { // the first line opens the spool; the next may find it open
-		if c.tryOpen() == nil {
-			return !errors.Is(c.spool.Load().Append(line), spool.ErrClosed)
+		_ = c.tryOpen() // status tells
+		if s := c.spool.Load(); s != nil {
+			return !errors.Is(s.Append(line), spool.ErrClosed)
 		}
 	}
-	if c.heldBytes+len(line) > maxHeld {
+	if c.heldBytes+len(line)+heldCost > maxHeld {
 		c.heldDropped++
 		return true
 	}
 	c.held = append(c.held, heldLine{time.Now(), slices.Clone(line)})
-	c.heldBytes += len(line)
+	c.heldBytes += len(line) + heldCost
 	return true
 }
 

@@ -95,10 +95,20 @@ func (d *deadLetters) write(name string, text []byte) error {
 	}
 	path := filepath.Join(d.dir, name)
 	temporary := path + ".tmp"
-	if err := os.WriteFile(temporary, text, 0o600); err != nil {
+	if err := writeThrough(temporary, text); err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
 	return os.Rename(temporary, path)
+}
+
+// writeThrough writes a file that the loss of power spares: the spool forgets the lines.
+func writeThrough(path string, text []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	return errors.Join(err, file.Sync(), file.Close())
 }
 
 // files lists the files, and sums up their size.

@@ -142,15 +142,19 @@ func (sh *shipper) end(flush time.Duration) {
 
 func (sh *shipper) run() {
 	defer close(sh.done)
-	for sh.work.Err() == nil {
+	for failing := false; sh.work.Err() == nil; {
 		s := sh.settings()
 		if sh.cursor.Wait(sh.work, uint64(s.lines), uint64(s.bytes), s.age) != nil {
 			break
 		}
-		if err := sh.step(); err != nil && sh.work.Err() == nil {
-			logger().Error("shipping is held up by the disk", zap.String("spool", sh.core.dir), zap.String("sink", sh.name), zap.Error(err))
+		err := sh.step()
+		if err != nil && sh.work.Err() == nil {
+			if !failing {
+				sh.complain(err)
+			}
 			sh.pause(readPause)
 		}
+		failing = err != nil
 	}
 	for sh.hard.Err() == nil && sh.cursor.Progress().Pending > 0 {
 		if sh.step() != nil {
@@ -162,25 +166,44 @@ func (sh *shipper) run() {
 	}
 }
 
-// step ships one batch. It returns when all of its lines are dealt with, or when the shipper ends.
+func (sh *shipper) complain(err error) {
+	logger().Error("shipping is held up by the disk", zap.String("spool", sh.core.dir), zap.String("sink", sh.name), zap.Error(err))
+}
+
+// step ships one batch. It returns when all of its lines are dealt with, or with an error: the next step ships them again.
 func (sh *shipper) step() error {
 	s := sh.settings()
 	chunk, err := sh.cursor.Read(s.lines, s.bytes)
 	if err != nil || chunk == nil {
 		return err
 	}
+	if err := sh.ship(s.node, chunk); err != nil {
+		sh.cursor.Rewind()
+		return err
+	}
+	return nil
+}
+
+func (sh *shipper) ship(node string, chunk *spool.Chunk) error {
 	if ok, err := sh.cursor.Hold(chunk); err != nil || !ok {
 		return err
 	}
 	var got outcome
 	if len(chunk.Lines) > 0 {
-		if got, err = sh.deliver(newBatch(s.node, chunk)); err != nil {
+		var err error
+		if got, err = sh.deliver(newBatch(node, chunk)); err != nil {
 			return err
 		}
 	}
 	dead, err := sh.bury(got)
-	if err != nil {
-		return err
+	for complained := false; err != nil; dead, err = sh.bury(got) { // what was delivered is not to be sent again for this
+		if !complained {
+			sh.complain(err)
+			complained = true
+		}
+		if !sh.pause(readPause) {
+			return err
+		}
 	}
 	return sh.cursor.Commit(chunk, got.delivered, dead)
 }

@@ -169,7 +169,7 @@ func (c *core) status() (Status, bool) {
 		if have.Broken != nil {
 			st.State, err = stateFailing, have.Broken
 		} else if have.Unsynced != nil {
-			err = have.Unsynced
+			err = fmt.Errorf("lines are not safe against the loss of power: %w", have.Unsynced)
 		}
 	}
 	if err != nil {
@@ -233,7 +233,7 @@ func (st *Status) health() string {
 		}
 	}
 	if st.Error != "" {
-		return "lines are not safe against the loss of power: " + st.Error
+		return st.Error
 	}
 	return "ok"
 }

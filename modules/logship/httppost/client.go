@@ -8,10 +8,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -120,7 +122,7 @@ func (c *Client) Post(ctx context.Context, contentType, id string, body []byte) 
 	c.dress(req, contentType, id)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("sending to the receiver: %w", err)
+		return nil, fmt.Errorf("sending to the receiver: %w", withoutURL(err))
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, MaxAnswer))
@@ -131,6 +133,15 @@ func (c *Client) Post(ctx context.Context, contentType, id string, body []byte) 
 		return answer, nil
 	}
 	return nil, judge(resp, answer)
+}
+
+// withoutURL takes the URL out of an error, which goes to logs and status: its query may be a secret.
+func withoutURL(err error) error {
+	var quoting *url.Error
+	if errors.As(err, &quoting) {
+		return quoting.Err
+	}
+	return err
 }
 
 func (c *Client) dress(req *http.Request, contentType, id string) {

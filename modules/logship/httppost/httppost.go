@@ -101,13 +101,14 @@ func URL(s string) (string, error) {
 	if strings.Contains(s, "{") {
 		return s, nil // it is checked when its placeholders have their values
 	}
-	return s, checkURL(s)
+	return s, checkURL(s, s)
 }
 
-func checkURL(s string) error {
+// checkURL names a faulty URL as it was written: what its placeholders stand for may be a secret.
+func checkURL(s, written string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Opaque != "" {
-		return fmt.Errorf("expected a URL such as https://logs.example/ingest, found %q", s)
+		return fmt.Errorf("expected a URL such as https://logs.example/ingest, found %q", written)
 	}
 	if u.User != nil {
 		return errors.New("expected a URL without a user: the option basic_auth keeps the password out of logs and status")
@@ -117,7 +118,7 @@ func checkURL(s string) error {
 
 // resolve expands the placeholders and checks what comes out.
 func (c Config) resolve() (Config, error) {
-	repl := caddy.NewReplacer()
+	repl, written := caddy.NewReplacer(), c.URL
 	expand := func(name string, value *string) error {
 		expanded, err := repl.ReplaceOrErr(*value, true, true)
 		if err != nil {
@@ -145,11 +146,11 @@ func (c Config) resolve() (Config, error) {
 			return c, err
 		}
 	}
-	return c, c.check()
+	return c, c.check(written)
 }
 
-func (c *Config) check() error {
-	if err := checkURL(c.URL); err != nil {
+func (c *Config) check(written string) error {
+	if err := checkURL(c.URL, written); err != nil {
 		return fmt.Errorf("url: %w", err)
 	}
 	if c.Bearer != "" && c.Username != "" {

@@ -71,11 +71,8 @@ func (s *Spool) Cursor(name string) (*Cursor, error) {
 			return nil, err
 		}
 	}
-	if c.held != nil {
-		c.resume = resume{last: c.held.end.seq, bytes: int64(c.held.Bytes())}
-	}
 	c.active = true
-	c.next, c.held = c.acked, nil
+	c.rewind()
 	return c, nil
 }
 
@@ -92,8 +89,10 @@ func (s *Spool) newCursor(name string) (*Cursor, error) {
 	c.acked = position{seg: oldest, off: segmentHeader, seq: oldest.firstSeq - 1, line: oldest.lineBase, byte: oldest.byteBase}
 	if errors.Is(err, errNoCursor) {
 		c.origin = c.acked.seq
-		// Lines count from here, also in the next process; if the disk is full, they will from its first line.
-		s.unsynced = c.file.write(state{Acked: c.acked.seq, Origin: c.origin})
+		// Lines count from here, also in the next process; if the disk is full, they will from its first line. Both slots
+		// have their block then: lines are still delivered, and make room, when it is full later.
+		start := state{Acked: c.acked.seq, Origin: c.origin}
+		s.unsynced = errors.Join(c.file.write(start), c.file.write(start))
 		return c, nil
 	}
 	c.origin, c.delivered, c.dead = st.Origin, st.Delivered, st.Dead

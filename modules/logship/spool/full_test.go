@@ -275,6 +275,66 @@ func TestNoRoomOnTheDisk(t *testing.T) {
 	_ = s.Close() // half of its files are gone
 }
 
+// Files that cannot be made for another reason than a full disk are no reason to give lines up.
+func TestOnlyAFullDiskCostsOldLines(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	options := small()
+	options.MaxSize = 64 * spool.MinSegment
+	s := open(t, dir, options)
+	c := cursor(t, s)
+	add(t, s, 1, 1000)
+	if err := os.Rename(dir, dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); !errors.Is(s.Append([]byte(text(int(s.Status().Accepted)+1))), spool.ErrDropped); {
+		if time.Now().After(deadline) {
+			t.Fatal("no line was dropped")
+		}
+	}
+	if err := os.Rename(dir+".away", dir); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return s.Append([]byte(text(int(s.Status().Accepted)+1))) == nil })
+	if p := sums(t, c); p.Drops.Evicted > 0 {
+		t.Errorf("progress is %+v", p)
+	}
+	if got := drain(t, c); got[0] != 1 {
+		t.Errorf("the first line read is %d", got[0])
+	}
+}
+
+// A chunk whose delivery failed on this side is read again as it was, unless its segment was given up: then it is counted.
+func TestRewind(t *testing.T) {
+	s := open(t, t.TempDir(), tight(spool.DropOldest))
+	c := cursor(t, s)
+	add(t, s, 1, 100)
+	read := func(lines int) *spool.Chunk {
+		t.Helper()
+		chunk, err := c.Read(lines, 16<<10)
+		if err != nil || chunk == nil {
+			t.Fatalf("%v, %v", chunk, err)
+		}
+		if ok, err := c.Hold(chunk); err != nil || !ok {
+			t.Fatalf("%t, %v", ok, err)
+		}
+		return chunk
+	}
+	first := read(10)
+	c.Rewind()
+	if again := read(50); len(again.Lines) != len(first.Lines) || again.Lines[0].Seq != first.Lines[0].Seq {
+		t.Fatalf("read %d lines from %d, want %d from %d", len(again.Lines), again.Lines[0].Seq, len(first.Lines), first.Lines[0].Seq)
+	}
+	fill(t, s, 101, 5000)
+	c.Rewind()
+	if p := sums(t, c); p.Dropped == 0 || p.Dropped != p.Drops.Evicted {
+		t.Fatalf("progress is %+v", p)
+	}
+	got := drain(t, c)
+	if p := sums(t, c); uint64(len(got))+p.Dropped != 5000 || p.Dropped != p.Drops.Evicted {
+		t.Fatalf("read %d lines, progress is %+v", len(got), p)
+	}
+}
+
 func TestSegmentCutShortByAnotherProgram(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, small())

@@ -73,7 +73,7 @@ func (s *Spool) tidy() {
 		s.install(g)
 	case err != nil:
 		s.broken = err
-		if s.options.Full == DropOldest && s.evict() {
+		if diskFull(err) && s.options.Full == DropOldest && s.evict() {
 			s.broken = nil // there may be room when the trash is gone
 			s.poke()
 		}
@@ -141,11 +141,16 @@ func (s *Spool) flush() error {
 	if from == to {
 		return nil
 	}
-	g.synced = to
+	var err error
 	if memory == nil {
-		return file.Sync()
+		err = file.Sync()
+	} else {
+		err = flush(memory, from, to)
 	}
-	return flush(memory, from, to)
+	if err == nil {
+		g.synced = to
+	}
+	return err
 }
 
 func (s *Spool) flushCursors() error {

@@ -13,6 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// errQuota says that the owner of the files may have no more of the disk.
+const errQuota = unix.EDQUOT
+
 // lockFile locks a file for this process, until it is closed or the process ends.
 func lockFile(file *os.File) error {
 	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)

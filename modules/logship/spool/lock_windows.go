@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// errQuota is what Windows says of a full disk.
+const errQuota = windows.ERROR_DISK_FULL
+
 // lockFile locks a file for this process, until it is closed or the process ends.
 func lockFile(file *os.File) error {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY

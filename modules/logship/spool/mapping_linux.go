@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,12 +28,23 @@ func reserve(file *os.File, n int64, mapped bool) ([]byte, error) {
 	if err != nil {
 		return nil, nil
 	}
-	if unix.Madvise(memory, unix.MADV_POPULATE_WRITE) != nil { // Linux 5.14
-		for at := 0; at < len(memory); at += os.Getpagesize() {
-			memory[at] = 0
-		}
+	if unix.Madvise(memory, unix.MADV_POPULATE_WRITE) != nil && !touch(memory) { // it came with Linux 5.14
+		return nil, release(memory)
 	}
 	return memory, nil
+}
+
+// touch has the pages of a mapping present, and reports whether they can be: some filesystems promise space that they lack.
+func touch(memory []byte) (ok bool) {
+	old := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(old)
+		ok = recover() == nil
+	}()
+	for at := 0; at < len(memory); at += os.Getpagesize() {
+		memory[at] = 0
+	}
+	return true
 }
 
 // release gives the memory of reserve back.

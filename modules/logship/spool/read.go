@@ -225,6 +225,25 @@ func (c *Cursor) Hold(chunk *Chunk) (bool, error) {
 	return !gone, err
 }
 
+// Rewind has Read return the chunk that is held again, as it was: its delivery failed on this side.
+func (c *Cursor) Rewind() {
+	c.spool.mu.Lock()
+	defer c.spool.mu.Unlock()
+	c.rewind()
+}
+
+// rewind is called with the lock held.
+func (c *Cursor) rewind() {
+	if c.held != nil {
+		c.resume = resume{last: c.held.end.seq, bytes: int64(c.held.Bytes())}
+		if c.held.start.seg.gone { // its lines were spared when the others were counted
+			c.resume = resume{}
+			c.drops.Evicted += c.held.end.line - c.held.start.line
+		}
+	}
+	c.next, c.held = c.acked, nil
+}
+
 // Commit notes that the lines of a chunk were delivered, or put aside by the reader (dead), or lost by it: what is left of
 // the chunk's lines is counted as dropped.
 func (c *Cursor) Commit(chunk *Chunk, delivered, dead uint64) error {

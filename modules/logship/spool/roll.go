@@ -67,12 +67,15 @@ func (s *Spool) create() (*segment, error) {
 	for {
 		s.nums++
 		g, err := createSegment(s.dir, s.epoch, s.nums, s.segmentSize(), !s.options.Unmapped)
-		if err == nil || !errors.Is(err, syscall.ENOSPC) || s.options.Full != DropOldest || !s.evict() {
+		if err == nil || !diskFull(err) || s.options.Full != DropOldest || !s.evict() {
 			return g, err
 		}
 		s.trash = deleted(s.trash)
 	}
 }
+
+// diskFull tells an error that fewer files would mend from others, such as too many open files.
+func diskFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, errQuota) }
 
 // install makes a segment the next one.
 func (s *Spool) install(g *segment) {
