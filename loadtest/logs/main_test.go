@@ -39,8 +39,11 @@ func TestJudge(t *testing.T) {
 		t.Error(err)
 	}
 	for _, bad := range []result{
-		{name: "ship", received: 10, lost: 1}, {name: "ship"}, {name: "net", received: 10, control: true},
-		{name: "ship", received: 10, repeats: 3, faults: 2}, {name: "ship", received: 10, stray: 1},
+		{name: "ship", received: 10, lost: 1},
+		{name: "ship"},
+		{name: "net", received: 10, control: true},
+		{name: "ship", received: 10, repeats: 3, faults: 2},
+		{name: "ship", received: 10, stray: 1},
 	} {
 		if judge(append(good, bad)) == nil {
 			t.Errorf("%+v passes", bad)

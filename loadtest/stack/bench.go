@@ -141,7 +141,7 @@ func (b *bench) startRedis(ctx context.Context) error {
 			return conn.Close()
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("Redis did not start within %s: %s", patience, b.server.Log)
+			return fmt.Errorf("redis-server did not start within %s: %s", patience, b.server.Log)
 		}
 		if !lab.SleepUntil(ctx, time.Now().Add(20*time.Millisecond)) {
 			return context.Cause(ctx)

@@ -89,7 +89,6 @@ type virtual struct {
 	*limitCounters
 	rule window.Rule
 	key  string
-	next string // what follows the key: another one for each
 }
 
 func newVirtual(t *testing.T, c *Client, spec reqlimit.Spec, rule window.Rule) *virtual {
@@ -201,9 +200,12 @@ func TestBurstHasRoom(t *testing.T) {
 	server := gatehousetest.StartRedis(t)
 	c := open(t, at(server.Address))
 	for _, w := range []window.Window{
-		{Limit: 33, Period: 100 * time.Millisecond, Burst: 7}, {Limit: 61, Period: 100 * time.Millisecond, Burst: 49},
-		{Limit: 58, Period: 100 * time.Millisecond, Burst: 5}, {Limit: window.MaxLimit, Period: window.MaxPeriod, Burst: window.MaxLimit},
-		{Limit: 1, Period: window.MaxPeriod, Burst: 1}, {Limit: window.MaxLimit, Period: time.Second, Burst: window.MaxLimit},
+		{Limit: 33, Period: 100 * time.Millisecond, Burst: 7},
+		{Limit: 61, Period: 100 * time.Millisecond, Burst: 49},
+		{Limit: 58, Period: 100 * time.Millisecond, Burst: 5},
+		{Limit: window.MaxLimit, Period: window.MaxPeriod, Burst: window.MaxLimit},
+		{Limit: 1, Period: window.MaxPeriod, Burst: 1},
+		{Limit: window.MaxLimit, Period: time.Second, Burst: window.MaxLimit},
 	} {
 		spec := reqlimit.Spec{Policy: "burst", Algorithm: reqlimit.GCRA, Windows: 1, Limit: w.Limit}
 		v := newVirtual(t, c, spec, window.NewRule(w))
