@@ -77,7 +77,7 @@ func TestFirstByteOfMisses(t *testing.T) {
 
 // Once a purge has been answered, nothing that it named is used, however many ask and fill meanwhile.
 func TestPurgeRace(t *testing.T) {
-	racing := figure[int64](t, 1_000_000, 100_000)
+	racing := figure[int64](t, 1_000_000, 200_000)
 	var version atomic.Int64
 	h := newDirect(t, func(w http.ResponseWriter, _ *http.Request) {
 		v := version.Load() // what the application holds when it begins to work

@@ -46,7 +46,7 @@ func personal(w http.ResponseWriter, r *http.Request) {
 
 // Users who ask for one URL at the same time never get anything of one another.
 func TestIsolation(t *testing.T) {
-	trials := figure(t, 10_000, 2_000) // meetings of users at one URL
+	trials := figure(t, 10_000, 1_000) // meetings of users at one URL
 	o := newOrigin(t, personal)
 	s := front(t, o)
 	ways := []string{"private", "no-store", "set-cookie", "authorization", "vary", "cookie"}

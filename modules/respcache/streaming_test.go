@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -157,12 +158,34 @@ func TestCollapsing(t *testing.T) {
 	}
 }
 
-// What cannot be shared is remembered: nobody waits for another one in vain.
+// What cannot be shared is remembered: all ask the origin at once, which answers none before it has heard of all.
+func TestUncacheableAsksAtOnce(t *testing.T) {
+	const clients = 20
+	var waiting atomic.Int64
+	all := make(chan struct{})
+	o := newOrigin(t, header("body", "Cache-Control: no-store"))
+	s := front(t, o)
+	s.Get("/")
+	o.answer(func(w http.ResponseWriter, r *http.Request) {
+		if waiting.Add(1) == clients {
+			close(all)
+		}
+		select {
+		case <-all:
+		case <-time.After(within / 4):
+			t.Errorf("only %d of %d requests reached the origin", waiting.Load(), clients)
+		}
+		header("body", "Cache-Control: no-store")(w, r)
+	})
+	crowd(t, clients, s.URL(":8080")+"/")
+}
+
+// How long that takes.
 func TestUncacheableIsNotQueued(t *testing.T) {
 	o := newOrigin(t, slow("Cache-Control: no-store"))
 	s := front(t, o)
 	s.Get("/")
-	allowed := figure(t, 320*time.Millisecond, 500*time.Millisecond) // who waits for another one has it after 600 ms
+	allowed := figure(t, 320*time.Millisecond, within) // TestUncacheableAsksAtOnce needs no clock
 	attempts(t, func(int) error {
 		before := o.hits.Load()
 		results := crowd(t, 100, s.URL(":8080")+"/")
