@@ -26,6 +26,7 @@ import (
 const (
 	defaultBudget   = 256 << 20
 	minBudget       = 1 << 20
+	maxBudget       = 1 << 40 // address space is reserved for it
 	defaultVariants = 16
 	defaultStore    = "ristretto"
 	// objectShare is the part of the budget that one body may take by default: a store that has to evict many answers for a large
@@ -71,6 +72,8 @@ type sharedStore struct {
 	lease  lease.Lease
 	config config
 	given  bool // a handler gave a budget
+	// inFlight is the most that a handler gave.
+	inFlight int64
 }
 
 // CaddyModule returns the Caddy module information.
@@ -161,7 +164,8 @@ func (a *App) use(h *Handler, opener Opener, raw json.RawMessage) (*cache, error
 		}
 		s.given, s.config.budget = true, h.Budget
 	}
-	s.config.inFlight = max(s.config.inFlight, cmp.Or(h.InFlight, s.config.budget/4))
+	s.inFlight = max(s.inFlight, h.InFlight)
+	s.config.inFlight = cmp.Or(s.inFlight, s.config.budget/4) // of the budget that another site may give yet
 	if !h.query.isZero() {
 		s.config.queries = append(s.config.queries, h.query)
 	}

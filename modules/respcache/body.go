@@ -59,13 +59,11 @@ func (b *body) release() {
 	}
 }
 
-// releaseAfter releases, later if a write of the body failed.
-func (b *body) releaseAfter(err error) {
-	if err != nil && len(b.blocks) > 0 && b.blocks[0].slab != nil {
+// linger keeps the body for a while, after a write of it failed. Others may give their references back meanwhile.
+func (b *body) linger() {
+	if len(b.blocks) > 0 && b.acquire() {
 		time.AfterFunc(quarantine, b.release)
-		return
 	}
-	b.release()
 }
 
 // capacity is what the blocks take.
@@ -125,6 +123,7 @@ func (b *body) writeTo(w io.Writer, start, length int64) error {
 		}
 		n := min(size-start, length)
 		if _, err := w.Write(block.data[start : start+n]); err != nil {
+			b.linger()
 			return err
 		}
 		start, length = 0, length-n

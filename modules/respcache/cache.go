@@ -144,7 +144,7 @@ func (c *cache) lookup(q *query) (o *object, soft, stored bool) {
 	}
 	dead, soft := c.generations.state(o)
 	if dead {
-		o.release(nil)
+		o.release()
 		return nil, false, false
 	}
 	return o, soft, true

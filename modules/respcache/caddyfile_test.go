@@ -20,7 +20,10 @@ func TestFixtures(t *testing.T) { gatehousetest.Fixtures(t, "testdata/*.caddyfil
 func TestJSONErrors(t *testing.T) {
 	const site = `{"apps":{"http":{"servers":{"s":{"listen":["127.0.0.1:0"],"routes":[{"handle":[%]}]}}}}}`
 	for name, c := range map[string]struct{ handlers, want string }{
-		"budget":      {`{"handler":"response_cache","budget":1000}`, "response_cache: budget: expected at least 1 MiB"},
+		"budget":      {`{"handler":"response_cache","budget":1000}`, "response_cache: budget: expected 1 MiB to 1 TiB"},
+		"much":        {`{"handler":"response_cache","budget":4611686018427387904}`, "response_cache: budget: expected 1 MiB to 1 TiB"},
+		"in_flight":   {`{"handler":"response_cache","in_flight":4611686018427387904}`, "response_cache: in_flight: expected"},
+		"grace":       {`{"handler":"response_cache","grace":4611686018427387904}`, "expected at most 68 years"},
 		"budgets":     {`{"handler":"response_cache","budget":2000000},{"handler":"response_cache","budget":3000000}`, "response_cache: budget: 3000000 bytes here and 2000000 bytes on another site"},
 		"max_object":  {`{"handler":"response_cache","max_object":200000000}`, "response_cache: max_object: expected 1 byte to a quarter of the budget"},
 		"variants":    {`{"handler":"response_cache","variants":-1}`, "response_cache: variants: expected a whole number"},

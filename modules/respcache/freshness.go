@@ -51,11 +51,12 @@ func (r response) date() time.Time {
 	return r.received
 }
 
-// initialAge is the answer's age when it was received: corrected_initial_age, RFC 9111 section 4.2.3.
+// initialAge is the answer's age when it was received: corrected_initial_age, RFC 9111 section 4.2.3. It is bounded, as lifetimes
+// are, so that sums of them stay durations: some applications send dates of the year 1.
 func (r response) initialAge() time.Duration {
 	apparent := max(0, r.received.Sub(r.date()))
 	corrected := ageValue(r.header["Age"]) + max(0, r.received.Sub(r.requested))
-	return max(apparent, corrected)
+	return min(max(apparent, corrected), maxDelta)
 }
 
 // ageValue reads an Age field; of several values the first counts, and what is no number is ignored: RFC 9111 section 5.1.
@@ -109,7 +110,7 @@ func (r response) explicitLifetime(d directives, targeted bool) (time.Duration, 
 	if !ok { // in particular "0": already expired, RFC 9111 section 5.3
 		return 0, true
 	}
-	return max(0, expires.Sub(r.date())), true
+	return min(max(0, expires.Sub(r.date())), maxDelta), true
 }
 
 // lifetime is how long the answer is fresh from its making on, RFC 9111 section 4.2.1. told is false if neither it nor

@@ -220,6 +220,7 @@ func TestInitialAge(t *testing.T) {
 		{"Age and delay", []string{"Age: 30"}, 2 * time.Second, 32 * time.Second},
 		{"the larger of both", []string{"Age: 5", "Date: " + stamp(noon.Add(-10*time.Second))}, 0, 10 * time.Second},
 		{"the first of several Ages", []string{"Age: 5, 50"}, 0, 5 * time.Second},
+		{"the year 1", []string{"Date: " + stamp(time.Time{})}, 0, maxDelta},
 		{"no number", []string{"Age: -5"}, 0, 0},
 		{"no number", []string{"Age: 5.5"}, 0, 0},
 		{"too large", []string{"Age: 99999999999999999999"}, 0, maxDelta},

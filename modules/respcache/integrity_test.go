@@ -40,10 +40,10 @@ func TestBodiesStayWhole(t *testing.T) {
 	})
 	respcache.PoisonForTest(d.handler)
 	var group sync.WaitGroup
-	hits := make([]int, 8)
+	hits, rounds := make([]int, 8), figure(t, 3000, 1000)
 	for g := range hits {
 		group.Go(func() {
-			for i := range 3000 {
+			for i := range rounds {
 				key := rand.IntN(keys)
 				if rand.IntN(2) == 0 {
 					key = rand.IntN(50)

@@ -119,6 +119,9 @@ func (p *queryPolicy) normalize(query string) string {
 	}
 	parts := strings.Split(query, "&")
 	parts = slices.DeleteFunc(parts, func(part string) bool {
+		if strings.Contains(part, ";") { // which separates parameters for some applications: one of them may matter
+			return false
+		}
 		name, _, _ := strings.Cut(part, "=")
 		return listed(p.ignore, name) || len(p.only) > 0 && !listed(p.only, name)
 	})

@@ -180,8 +180,9 @@ func (l *lead) pass(reason string) {
 		l.mode = discarded
 		return
 	}
-	if reason != reasonNoRoom && l.status < 500 && l.q.method == http.MethodGet && !l.own {
-		l.h.cache.passes.add(l.q.key, time.Now())
+	// What the client itself asked for, and what passes, says nothing about the next answer.
+	if reason != reasonNoRoom && reason != reasonRequest && l.status < 500 && l.q.method == http.MethodGet && !l.own {
+		l.h.cache.passes.add(l.h.cache.passID(l.q), time.Now())
 	}
 	// The client's conditions were taken off for the cache's sake: they hold for the client still.
 	plain := storedHeader{{"Etag", first1(l.header["Etag"])}, {"Last-Modified", first1(l.header["Last-Modified"])}, {"Date", first1(l.header["Date"])}}
@@ -219,13 +220,22 @@ func (l *lead) confirm(resp response) {
 	if reason == reasonSetCookie {
 		panic("BUG: a cookie was merged")
 	}
-	o := l.newObject(resp, t, merged, l.stale.vary)
-	o.removed, o.accepted, o.varies = l.stale.removed, l.stale.accepted, l.stale.varies
-	o.body, o.length, o.marks = l.stale.body, l.stale.length, l.stale.marks
+	// The 304 may have brought another Vary, or other tags.
+	fields, unmatched := selecting(merged["Vary"], l.q.header)
+	tags, groups, ok := tagsOf(merged)
+	switch {
+	case reason == "" && unmatched != "":
+		reason = unmatched
+	case reason == "" && !ok:
+		reason = reasonTags
+	}
+	o := l.newObject(resp, t, merged, fields)
+	o.removed, o.accepted, o.varies = l.stale.removed, l.stale.accepted, o.varies || l.stale.varies
+	o.body, o.length = l.stale.body, l.stale.length
+	o.mark(namesOf(&l.q.target, tags, groups))
 	if !o.body.acquire() {
 		panic("BUG: the body of a held object is gone")
 	}
-	o.gen.retain(o.marks)
 	l.f.object = o
 	stored := false
 	if reason == "" {
@@ -334,7 +344,9 @@ func (l *lead) failed(err error) error {
 		l.f.settle(failed)
 	} else {
 		l.f.settle(notShared)
-		l.h.cache.passes.add(l.q.key, time.Now())
+		if !canceled { // or clients that go away would take collapsing from those that stay
+			l.h.cache.passes.add(l.h.cache.passID(l.q), time.Now())
+		}
 	}
 	if l.w == nil || canceled {
 		return err

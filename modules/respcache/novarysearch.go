@@ -145,8 +145,11 @@ func (r *searchRule) id() string {
 	return b.String()
 }
 
-// maxSearchRules bounds the paths whose rule is remembered. A forgotten one costs a miss.
-const maxSearchRules = 10_000
+// maxSearchRules bounds the paths whose rule is remembered, and maxSearchBase their length. A forgotten one costs a miss.
+const (
+	maxSearchRules = 10_000
+	maxSearchBase  = 4 << 10
+)
 
 // searchRules remembers the latest rule of each path: a request must know it before it can look for an answer.
 type searchRules struct {

@@ -80,7 +80,16 @@ type object struct {
 	came   int64 // when it was received, likewise
 	began  uint64
 	marks  []*mark
+	named  int64 // bytes of the names of marks
 	gen    *generations
+}
+
+// mark lets the object be purged by names. It refers to their marks until it is gone.
+func (o *object) mark(names []string) {
+	o.marks = o.gen.of(names)
+	for _, name := range names {
+		o.named += int64(len(name))
+	}
 }
 
 // acquire takes a reference, unless the object is gone already.
@@ -96,10 +105,10 @@ func (o *object) acquire() bool {
 	}
 }
 
-func (o *object) release(err error) {
+func (o *object) release() {
 	switch n := o.refs.Add(-1); {
 	case n == 0:
-		o.body.releaseAfter(err)
+		o.body.release()
 		o.gen.forget(o.marks)
 	case n < 0:
 		panic("BUG: an object was released more often than acquired")
@@ -133,14 +142,16 @@ func (o *object) answers(req http.Header, accepted codings) bool {
 }
 
 const (
-	objectOverhead   = 480 // of an object and its body, in bytes, besides what is counted
-	fieldOverhead    = 32
+	objectOverhead = 480 // of an object and its body, in bytes, besides what is counted
+	fieldOverhead  = 32
+	// markOverhead is for a name that no other object has; which ones have is not known, and changes.
+	markOverhead     = 120
 	resourceOverhead = 320 // of a resource, and of the store's own record of it
 )
 
 // cost is what the object takes, in bytes.
 func (o *object) cost() int64 {
-	n := objectOverhead + o.body.capacity() + 40*int64(len(o.body.blocks)) + 8*int64(len(o.marks))
+	n := objectOverhead + o.body.capacity() + 40*int64(len(o.body.blocks)) + markOverhead*int64(len(o.marks)) + o.named
 	for _, f := range o.header {
 		n += fieldOverhead + int64(len(f.value))
 	}
@@ -176,7 +187,7 @@ func (r *resource) Cost() int64 { return r.cost }
 // Gone implements Value.
 func (r *resource) Gone() {
 	for _, o := range r.objects {
-		o.release(nil)
+		o.release()
 	}
 }
 

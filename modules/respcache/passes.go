@@ -4,6 +4,7 @@
 package respcache
 
 import (
+	"hash/maphash"
 	"sync"
 	"time"
 )
@@ -16,54 +17,67 @@ const (
 	maxPasses = 64 << 10
 )
 
-// passes remembers keys whose answer could not be shared: hit-for-miss.
+// passes remembers keys whose answer could not be shared: hit-for-miss. It holds hashes, as clients choose the keys and how long
+// they are; two keys with one hash cost some requests to the upstream.
 type passes struct {
 	mu    sync.RWMutex
-	until map[string]time.Time
+	until map[uint64]time.Time
 }
 
-func (p *passes) has(key string, now time.Time) bool {
+// passID is what a request is remembered by. Requests with credentials are apart: their answers often cannot be shared where those
+// to others can, and who makes up credentials must not take collapsing from everybody.
+func (c *cache) passID(q *query) uint64 {
+	var h maphash.Hash
+	h.SetSeed(c.seed)
+	_, _ = h.WriteString(q.key)
+	if len(q.header["Authorization"])+len(q.header["Cookie"]) > 0 {
+		_ = h.WriteByte(keySeparator[0])
+	}
+	return h.Sum64()
+}
+
+func (p *passes) has(id uint64, now time.Time) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	until, ok := p.until[key]
+	until, ok := p.until[id]
 	return ok && now.Before(until)
 }
 
-func (p *passes) add(key string, now time.Time) {
+func (p *passes) add(id uint64, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.until == nil {
-		p.until = map[string]time.Time{}
+		p.until = map[uint64]time.Time{}
 	}
 	if len(p.until) >= maxPasses {
 		p.shrink(now)
 	}
-	p.until[key] = now.Add(passFor)
+	p.until[id] = now.Add(passFor)
 }
 
 // shrink removes what is over, or a tenth if nothing is. The caller holds mu.
 func (p *passes) shrink(now time.Time) {
-	for key, until := range p.until {
+	for id, until := range p.until {
 		if now.After(until) {
-			delete(p.until, key)
+			delete(p.until, id)
 		}
 	}
-	for key := range p.until {
+	for id := range p.until {
 		if len(p.until) < maxPasses-maxPasses/10 {
 			return
 		}
-		delete(p.until, key)
+		delete(p.until, id)
 	}
 }
 
-func (p *passes) remove(key string) {
+func (p *passes) remove(id uint64) {
 	p.mu.RLock()
-	_, ok := p.until[key]
+	_, ok := p.until[id]
 	p.mu.RUnlock()
 	if ok {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		delete(p.until, key)
+		delete(p.until, id)
 	}
 }
 

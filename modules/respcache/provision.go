@@ -63,20 +63,22 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 func (h *Handler) check() error {
 	budget := cmp.Or(h.Budget, defaultBudget)
 	switch {
-	case budget < minBudget:
-		return fmt.Errorf("budget: expected at least 1 MiB (%d bytes), found %d", minBudget, h.Budget)
+	case budget < minBudget || budget > maxBudget:
+		return fmt.Errorf("budget: expected 1 MiB to 1 TiB (%d to %d bytes), found %d", minBudget, maxBudget, h.Budget)
 	case h.MaxObject < 1 || h.MaxObject > budget/4:
 		return fmt.Errorf("max_object: expected 1 byte to a quarter of the budget (%d bytes), found %d", budget/4, h.MaxObject)
-	case h.InFlight < 0:
-		return fmt.Errorf("in_flight: expected a number of bytes, found %d", h.InFlight)
+	case h.InFlight < 0 || h.InFlight > maxBudget:
+		return fmt.Errorf("in_flight: expected a number of bytes up to 1 TiB, found %d", h.InFlight)
 	case h.Variants < 1:
 		return fmt.Errorf("variants: expected a whole number of at least 1, found %d", h.Variants)
 	case h.DefaultTTL < 0 || h.Grace < 0 || h.ServeStale < 0:
 		return errors.New("default_ttl, grace and serve_stale: expected no negative duration")
+	case max(h.DefaultTTL, h.Grace, h.ServeStale) > caddy.Duration(maxDelta):
+		return errors.New("default_ttl, grace and serve_stale: expected at most 68 years")
 	}
 	for status, ttl := range h.StatusTTL {
-		if status < 200 || status > 599 || status == 206 || status == 304 || ttl < 0 {
-			return fmt.Errorf("status_ttl: expected a status from 200 to 599 other than 206 and 304, and a duration of zero or more, found %d %v",
+		if status < 200 || status > 599 || status == 206 || status == 304 || ttl < 0 || ttl > caddy.Duration(maxDelta) {
+			return fmt.Errorf("status_ttl: expected a status from 200 to 599 other than 206 and 304, and a duration of zero to 68 years, found %d %v",
 				status, time.Duration(ttl))
 		}
 	}

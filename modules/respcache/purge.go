@@ -12,7 +12,7 @@ import (
 
 // namesOf are the names under which an answer can be purged together with others.
 func namesOf(t *target, tags, groups []string) []string {
-	names := []string{"host:" + t.host}
+	names := []string{"host:" + withoutDefaultPort(t.host)}
 	for _, tag := range tags {
 		names = append(names, "tag:"+tag)
 	}
@@ -65,8 +65,13 @@ func (p *Purge) checkHost() error {
 	if err != nil || p.Value == "" || u.Host != p.Value || u.Hostname() == "" {
 		return fmt.Errorf("expected a host such as example.com or example.com:8443, found %q", clip(p.Value))
 	}
-	p.Value = strings.ToLower(strings.TrimSuffix(p.Value, "."))
+	p.Value = withoutDefaultPort(strings.ToLower(strings.TrimSuffix(p.Value, ".")))
 	return nil
+}
+
+// withoutDefaultPort takes both default ports for none: a purge of a host names no scheme.
+func withoutDefaultPort(host string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(host, ":443"), ":80")
 }
 
 // parseTarget reads an absolute URL.

@@ -35,7 +35,7 @@ func (h *Handler) refresh(r *http.Request, next caddyhttp.Handler, q *query, o *
 	go func() {
 		defer c.refreshing.Add(-1)
 		defer cancel()
-		defer o.release(nil)
+		defer o.release()
 		l := h.newLead(nil, clone, &background, f, fwdStale)
 		l.ctx, l.stale, l.reuse = ctx, o, plan
 		counters().refreshes.WithLabelValues(h.runRefresh(l, next)).Inc()

@@ -165,6 +165,10 @@ func (h *Handler) bypassed(r *http.Request) string {
 	switch {
 	case len(r.Header["Upgrade"]) > 0:
 		return "upgrade"
+	case strings.ContainsAny(r.Host, "/?#\\@"): // HTTP/2 and 3 let it pass; in a key it would be another host's path
+		return "host"
+	case overrides(r.Header):
+		return "override"
 	case r.ContentLength != 0: // a GET with content: what it means is between client and origin, RFC 9110 section 9.3.1
 		return "content"
 	case forOriginOnly(r.Header):
@@ -178,6 +182,13 @@ func (h *Handler) bypassed(r *http.Request) string {
 		}
 	}
 	return ""
+}
+
+// overrides reports whether a request has a field by which some frameworks take it for one of another method or path. What they
+// answer then is no answer to others.
+func overrides(h http.Header) bool {
+	return len(h["X-Http-Method-Override"])+len(h["X-Http-Method"])+len(h["X-Method-Override"])+
+		len(h["X-Original-Url"])+len(h["X-Rewrite-Url"]) > 0
 }
 
 // answer uses what is stored, or asks the upstream.
@@ -196,15 +207,14 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		}
 		return h.fetch(w, r, next, &request{query: q, fwd: fwd})
 	}
-	var err error
-	defer func() { o.release(err) }()
+	defer o.release()
 	plan := planReuse(&o.terms, &q.directives, o.age(time.Now()), soft)
 	if h.DryRun {
 		return h.fetch(w, r, next, &request{query: q, fwd: fwdBypass, dry: plan.use.String()})
 	}
 	switch {
 	case plan.use != validate:
-		err = h.serveStored(w, r, next, q, o, plan)
+		h.serveStored(w, r, next, q, o, plan)
 		return nil
 	case q.directives.onlyIfCached: // RFC 9111 section 5.2.1.7
 		return h.gatewayTimeout(w, r, q)
@@ -212,8 +222,8 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	return h.fetch(w, r, next, &request{query: q, fwd: plan.fwd, stale: o, reuse: plan})
 }
 
-// serveStored answers from the store. The error is the client's, which may be gone.
-func (h *Handler) serveStored(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, q *query, o *object, plan reuse) error {
+// serveStored answers from the store.
+func (h *Handler) serveStored(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, q *query, o *object, plan reuse) {
 	status := cacheStatus{hit: true, ttl: plan.ttl, hasTTL: true, key: q.key}
 	outcome := outcomeHit
 	if plan.use != useFresh {
@@ -226,7 +236,7 @@ func (h *Handler) serveStored(w http.ResponseWriter, r *http.Request, next caddy
 	h.record(r, outcome)
 	s := planServing(q, o)
 	m := writeHead(w, o, &s, &status, plan.age, true)
-	return o.writeBody(w, &s, m)
+	_ = o.writeBody(w, &s, m) // whose error is the client's, which may be gone
 }
 
 // record tells the access log and placeholders. Where the server writes no access log, the placeholder is enough: the rest

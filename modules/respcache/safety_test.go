@@ -19,9 +19,6 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 )
 
-// trials is how often users meet at one URL in TestIsolation.
-const trials = 10_000
-
 // personal answers with what belongs to the user who asks, marked as such in one of the ways there are.
 func personal(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
@@ -49,6 +46,7 @@ func personal(w http.ResponseWriter, r *http.Request) {
 
 // Users who ask for one URL at the same time never get anything of one another.
 func TestIsolation(t *testing.T) {
+	trials := figure(t, 10_000, 1_000) // meetings of users at one URL
 	o := newOrigin(t, personal)
 	s := front(t, o)
 	ways := []string{"private", "no-store", "set-cookie", "authorization", "vary", "cookie"}

@@ -35,7 +35,7 @@ func (l *lead) share(resp response, t terms) (reason string) {
 	}
 	o := l.newObject(resp, t, l.ownHeader(), fields)
 	o.body, o.length = b, l.expected
-	o.marks = l.h.cache.generations.of(namesOf(&l.q.target, tags, groups))
+	o.mark(namesOf(&l.q.target, tags, groups))
 	l.h.cache.learn(l.q, l.header)
 	l.f.object, l.f.stream, l.f.stored = o, newStream(b, l.h.maxObject()), true
 	l.mode = shared
@@ -143,6 +143,9 @@ func (c *cache) learn(q *query, h http.Header) {
 	}
 	rule := parseNoVarySearch(h["No-Vary-Search"])
 	base := q.target.base()
+	if len(base) > maxSearchBase {
+		return
+	}
 	if old := c.searches.of(base); rule != nil || old != nil {
 		c.searches.learn(base, rule)
 	}
@@ -179,11 +182,11 @@ func (l *lead) finishStream(err error) {
 	kept := o
 	if o.length < 0 { // its length is known now; readers of the stream hold the object without
 		kept = o.withLength(n)
-		defer kept.release(nil)
+		defer kept.release()
 	}
 	var stored bool
 	if stored, l.reason = l.h.cache.put(l.f, kept, l.h.Variants, l.h.maxObject()*4); stored {
-		l.h.cache.passes.remove(l.q.key)
+		l.h.cache.passes.remove(l.h.cache.passID(l.q))
 		return
 	}
 	l.h.countDrop(l.reason)
@@ -198,7 +201,7 @@ func (o *object) withLength(n int64) *object {
 	kept := &object{
 		terms: o.terms, key: o.key, status: o.status, header: o.header, vary: o.vary, accepted: o.accepted, varies: o.varies,
 		coding: o.coding, known: o.known, removed: o.removed, body: o.body, length: n, born: o.born, came: o.came,
-		began: o.began, marks: o.marks, gen: o.gen,
+		began: o.began, marks: o.marks, named: o.named, gen: o.gen,
 	}
 	kept.refs.Store(1)
 	return kept

@@ -121,8 +121,11 @@ func (r *reader) leave() {
 	delete(s.readers, r)
 	s.dirty = s.dirty || r.failed != nil
 	s.wake()
+	if r.failed != nil {
+		s.body.linger()
+	}
 	s.mu.Unlock()
-	s.body.releaseAfter(r.failed)
+	s.body.release()
 }
 
 // next waits for content at the reader's position and returns some of it: nil without an error is the end. more says that

@@ -24,6 +24,8 @@ const (
 	itemBytes       = 4 << 10
 	countersPerItem = 10
 	minCounters     = 1 << 12
+	// maxCounters bounds the memory of the sketch, about five bytes a counter, which is taken at once and is no part of the budget.
+	maxCounters = 1 << 28
 	// bufferItems is how many lookups are counted together. The default of 64 makes new keys wait long for being known.
 	bufferItems = 16
 	// maxChances bounds how many items of the window are looked at for one that has to go: lookups wait meanwhile.
@@ -60,7 +62,7 @@ type item struct {
 
 func open(budget int64) (*store, error) {
 	s := &store{keys: map[string]*list.Element{}, order: list.New()}
-	counters := max(budget/itemBytes*countersPerItem, minCounters)
+	counters := min(max(budget/itemBytes*countersPerItem, minCounters), maxCounters)
 	main, err := ristretto.NewCache(&ristretto.Config[string, *item]{
 		NumCounters:        counters,
 		MaxCost:            max(1, budget-budget*windowShare/100),
