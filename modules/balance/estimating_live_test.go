@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -34,7 +33,7 @@ type flaky struct {
 func startFlaky(t *testing.T) *flaky {
 	t.Helper()
 	f := new(flaky)
-	server := httptest.NewServer(f)
+	server := newServer(f)
 	t.Cleanup(server.Close)
 	f.address = server.Listener.Addr().String()
 	return f
@@ -236,7 +235,7 @@ func TestEstimatingRetriesGoElsewhere(t *testing.T) {
 
 // What has no end in sight is open, and is no load.
 func TestStreamsAreNoLoad(t *testing.T) {
-	upstream := httptest.NewServer(http.HandlerFunc(trouble))
+	upstream := newServer(http.HandlerFunc(trouble))
 	t.Cleanup(upstream.Close)
 	t.Cleanup(upstream.CloseClientConnections)
 	address := upstream.Listener.Addr().String()
@@ -324,7 +323,7 @@ func known(s *gatehousetest.Server, backends []*backend) bool {
 
 // A client that breaks off its own body must not count against the upstream.
 func TestBrokenUploads(t *testing.T) {
-	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	upstream := newServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 	}))
 	t.Cleanup(upstream.Close)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -99,7 +98,7 @@ func TestGuardOneOfFiveDead(t *testing.T) {
 // failing starts an upstream that fails a part of its requests.
 func failing(t *testing.T, part float64, served *atomic.Int64) string {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		served.Add(1)
 		if rand.Float64() < part {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -187,7 +186,7 @@ func TestGuardEjects(t *testing.T) {
 			patients := startPatients(t, 3)
 			var ill atomic.Bool
 			var served atomic.Int64
-			front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			front := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				served.Add(1)
 				if ill.Load() {
 					w.WriteHeader(http.StatusInternalServerError)
@@ -217,7 +216,7 @@ func TestGuardKeepsSessions(t *testing.T) {
 	backends := startBackends(t, 4)
 	var down atomic.Bool
 	var served atomic.Int64
-	ill := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	ill := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		served.Add(1)
 		if down.Load() {
 			w.WriteHeader(http.StatusInternalServerError)

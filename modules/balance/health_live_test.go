@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,7 +32,7 @@ func startPatients(t *testing.T, n int) []*patient {
 	all := make([]*patient, n)
 	for i := range all {
 		p := &patient{hold: make(chan struct{})}
-		server := httptest.NewServer(p)
+		server := newServer(p)
 		t.Cleanup(server.Close)
 		p.release = sync.OnceFunc(func() { close(p.hold) })
 		t.Cleanup(p.release)

@@ -107,7 +107,7 @@ func echo(w http.ResponseWriter) {
 // troubledSite starts the upstreams and returns a Caddyfile that leads to them in every way, by a policy.
 func troubledSite(t *testing.T, policy string) string {
 	t.Helper()
-	one, two := httptest.NewServer(http.HandlerFunc(trouble)), httptest.NewServer(http.HandlerFunc(trouble))
+	one, two := newServer(http.HandlerFunc(trouble)), newServer(http.HandlerFunc(trouble))
 	for _, server := range []*httptest.Server{one, two} {
 		server.Config.ErrorLog = nil
 		t.Cleanup(server.Close)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -33,7 +32,7 @@ func startBackends(t *testing.T, n int) []*backend {
 	all := make([]*backend, n)
 	for i := range all {
 		b := &backend{release: make(chan struct{})}
-		server := httptest.NewServer(b)
+		server := newServer(b)
 		t.Cleanup(server.Close)
 		b.address = server.Listener.Addr().String()
 		all[i] = b
@@ -183,7 +182,7 @@ func TestDeadUpstreamWithoutKey(t *testing.T) {
 // A response that lb_retry_match has retried counts as a failure of this request, whatever its status.
 func TestRetriedResponses(t *testing.T) {
 	backends := startBackends(t, 2)
-	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	busy := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusTooManyRequests)
 	}))
 	t.Cleanup(busy.Close)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -54,7 +53,7 @@ func newFarm(t *testing.T) *farm {
 		if err != nil {
 			t.Fatal(err)
 		}
-		server := httptest.NewServer(upstream)
+		server := newServer(upstream)
 		t.Cleanup(server.Close)
 		t.Cleanup(upstream.Close)
 		f.upstreams = append(f.upstreams, upstream)
