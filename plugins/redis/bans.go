@@ -16,7 +16,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/gatehouse-proxy/gatehouse/modules/backend"
 	"github.com/gatehouse-proxy/gatehouse/modules/directive"
 	"github.com/gatehouse-proxy/gatehouse/modules/ipban"
 )
@@ -72,13 +71,7 @@ func (BanStore) CaddyModule() caddy.ModuleInfo {
 //
 //	store redis [<client>]
 func (s *BanStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the store's name
-	if d.NextArg() {
-		if err := directive.Value(d, "store redis", &s.Client, directive.Word); err != nil {
-			return err
-		}
-	}
-	if err := directive.End(d); err != nil {
+	if err := parseGuest(d, "store redis", &s.Client); err != nil {
 		return err
 	}
 	return directive.NoBlock(d)
@@ -86,12 +79,9 @@ func (s *BanStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Provision finds the client. It dials nothing.
 func (s *BanStore) Provision(ctx caddy.Context) error {
-	app, err := ctx.App(backend.App)
-	if err != nil {
-		return fmt.Errorf("the store of bans: %w", err)
-	}
-	if s.client, err = app.(*App).Client(s.Client); err != nil {
-		return fmt.Errorf("the store of bans: %w", err)
+	var err error
+	if s.client, err = clientFor(ctx, s.Client, "the store of bans"); err != nil {
+		return err
 	}
 	s.keys = []string{s.client.Key("{bans}", "list"), s.client.Key("{bans}", "changes"), s.client.Key("{bans}", "ends")}
 	return nil

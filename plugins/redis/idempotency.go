@@ -14,7 +14,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/gatehouse-proxy/gatehouse/modules/backend"
 	"github.com/gatehouse-proxy/gatehouse/modules/directive"
 	"github.com/gatehouse-proxy/gatehouse/modules/idempotency"
 )
@@ -55,13 +54,7 @@ func (IdempotencyStore) CaddyModule() caddy.ModuleInfo {
 //
 //	store redis [<client>]
 func (s *IdempotencyStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the store's name
-	if d.NextArg() {
-		if err := directive.Value(d, "store redis", &s.Client, directive.Word); err != nil {
-			return err
-		}
-	}
-	if err := directive.End(d); err != nil {
+	if err := parseGuest(d, "store redis", &s.Client); err != nil {
 		return err
 	}
 	return directive.NoBlock(d)
@@ -69,14 +62,9 @@ func (s *IdempotencyStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Provision finds the client. It dials nothing.
 func (s *IdempotencyStore) Provision(ctx caddy.Context) error {
-	app, err := ctx.App(backend.App)
-	if err != nil {
-		return fmt.Errorf("the store of idempotency records: %w", err)
-	}
-	if s.client, err = app.(*App).Client(s.Client); err != nil {
-		return fmt.Errorf("the store of idempotency records: %w", err)
-	}
-	return nil
+	var err error
+	s.client, err = clientFor(ctx, s.Client, "the store of idempotency records")
+	return err
 }
 
 // recordPrefix comes before an ID in a record's key.

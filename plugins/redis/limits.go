@@ -12,7 +12,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/gatehouse-proxy/gatehouse/modules/backend"
 	"github.com/gatehouse-proxy/gatehouse/modules/directive"
 	"github.com/gatehouse-proxy/gatehouse/modules/lease"
 	"github.com/gatehouse-proxy/gatehouse/modules/reqlimit"
@@ -63,13 +62,7 @@ func (LimitStore) CaddyModule() caddy.ModuleInfo {
 //		overshoot <share>
 //	}
 func (s *LimitStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the store's name
-	if d.NextArg() {
-		if err := directive.Value(d, "store redis", &s.Client, directive.Word); err != nil {
-			return err
-		}
-	}
-	if err := directive.End(d); err != nil {
+	if err := parseGuest(d, "store redis", &s.Client); err != nil {
 		return err
 	}
 	return directive.Block(d, directive.Options{
@@ -95,14 +88,9 @@ func (s *LimitStore) Provision(ctx caddy.Context) error {
 	if s.Overshoot < 0 || s.Overshoot > maxOvershoot {
 		return fmt.Errorf("store redis: overshoot: expected a share above 0 and at most %g, found %g", maxOvershoot, s.Overshoot)
 	}
-	app, err := ctx.App(backend.App)
-	if err != nil {
-		return fmt.Errorf("the store of limits: %w", err)
-	}
-	if s.client, err = app.(*App).Client(s.Client); err != nil {
-		return fmt.Errorf("the store of limits: %w", err)
-	}
-	return nil
+	var err error
+	s.client, err = clientFor(ctx, s.Client, "the store of limits")
+	return err
 }
 
 // Cleanup implements caddy.CleanerUpper.

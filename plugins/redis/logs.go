@@ -63,13 +63,7 @@ func (LogSink) CaddyModule() caddy.ModuleInfo {
 //		max_len <n>|unlimited
 //	}
 func (s *LogSink) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next()
-	if d.NextArg() {
-		if err := directive.Value(d, "sink redis", &s.Client, directive.Word); err != nil {
-			return err
-		}
-	}
-	if err := directive.End(d); err != nil {
+	if err := parseGuest(d, "sink redis", &s.Client); err != nil {
 		return err
 	}
 	return directive.Block(d, directive.Options{

@@ -16,7 +16,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/gatehouse-proxy/gatehouse/modules/backend"
 	"github.com/gatehouse-proxy/gatehouse/modules/directive"
 	"github.com/gatehouse-proxy/gatehouse/modules/respcache"
 )
@@ -58,13 +57,7 @@ func (PurgeFeed) CaddyModule() caddy.ModuleInfo {
 //
 //	purge_feed redis [<client>]
 func (f *PurgeFeed) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the feed's name
-	if d.NextArg() {
-		if err := directive.Value(d, "purge_feed redis", &f.Client, directive.Word); err != nil {
-			return err
-		}
-	}
-	if err := directive.End(d); err != nil {
+	if err := parseGuest(d, "purge_feed redis", &f.Client); err != nil {
 		return err
 	}
 	return directive.NoBlock(d)
@@ -72,13 +65,9 @@ func (f *PurgeFeed) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Provision finds the client. It dials nothing.
 func (f *PurgeFeed) Provision(ctx caddy.Context) error {
-	app, err := ctx.App(backend.App)
+	client, err := clientFor(ctx, f.Client, "the purge feed")
 	if err != nil {
-		return fmt.Errorf("the purge feed: %w", err)
-	}
-	client, err := app.(*App).Client(f.Client)
-	if err != nil {
-		return fmt.Errorf("the purge feed: %w", err)
+		return err
 	}
 	f.open(client)
 	return nil
