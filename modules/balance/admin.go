@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/adminapi"
 )
 
 func init() {
@@ -121,17 +123,17 @@ func checkWeigh(c Command) error {
 }
 
 func (adminAPI) list(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodGet {
-		return methodNotAllowed(w, http.MethodGet)
+	if err := adminapi.Allow(w, r, http.MethodGet); err != nil {
+		return err
 	}
-	return answer(w, registered.statuses())
+	return adminapi.Answer(w, registered.statuses())
 }
 
 // command makes a handler that checks the command and does it to the upstream that it names.
 func command(do func(*upstream, Command), check func(Command) error) caddy.AdminHandler {
 	return caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		if r.Method != http.MethodPost {
-			return methodNotAllowed(w, http.MethodPost)
+		if err := adminapi.Allow(w, r, http.MethodPost); err != nil {
+			return err
 		}
 		var c Command
 		if err := decode(http.MaxBytesReader(w, r.Body, maxCommand), &c); err != nil {
@@ -145,7 +147,7 @@ func command(do func(*upstream, Command), check func(Command) error) caddy.Admin
 			return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: unknownUpstream(c.Upstream, registered.known())}
 		}
 		do(u, c)
-		return answer(w, registered.status(u))
+		return adminapi.Answer(w, registered.status(u))
 	})
 }
 
@@ -174,16 +176,6 @@ func unknownUpstream(address string, known []string) error {
 		known, more = known[:maxListed], fmt.Sprintf(", and %d more", n)
 	}
 	return fmt.Errorf("no upstream %q; known are: %s%s", address, strings.Join(known, ", "), more)
-}
-
-func methodNotAllowed(w http.ResponseWriter, allowed string) error {
-	w.Header().Set("Allow", allowed)
-	return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("expected %s", allowed)}
-}
-
-func answer(w http.ResponseWriter, v any) error {
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(v)
 }
 
 // statuses returns the status of every upstream, sorted by address.

@@ -146,8 +146,8 @@ func TestAdminErrors(t *testing.T) {
 		{"POST", "/drain", `{}`, 400, "upstream is missing"},
 		{"POST", "/drain", ``, 400, "reading the command"},
 		{"POST", "/drain", upstreamJSON(strings.Repeat("x", 1<<17), ""), 400, "too large"},
-		{"GET", "/drain", "", 405, "expected POST"},
-		{"POST", "", "", 405, "expected GET"},
+		{"GET", "/drain", "", 405, "allowed: POST"},
+		{"POST", "", "", 405, "allowed: GET"},
 		{"POST", "/nosuch", "{}", 404, ""},
 	} {
 		answer := s.Admin(c.method, "/gatehouse/upstreams"+c.path, c.body)

@@ -16,6 +16,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/adminapi"
 )
 
 const (
@@ -53,12 +55,11 @@ func (Admin) Routes() []caddy.AdminRoute {
 
 func serveAdmin(w http.ResponseWriter, r *http.Request) error {
 	serve, method, id := adminRoute(r.URL.Path)
-	switch {
-	case serve == nil:
-		return refuseAdmin(http.StatusNotFound, "there is nothing at %s", r.URL.Path)
-	case r.Method != method:
-		w.Header().Set("Allow", method)
-		return refuseAdmin(http.StatusMethodNotAllowed, "method %s is not allowed here; allowed: %s", r.Method, method)
+	if serve == nil {
+		return adminapi.Refuse(http.StatusNotFound, "there is nothing at %s", r.URL.Path)
+	}
+	if err := adminapi.Allow(w, r, method); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
 	defer cancel()
@@ -66,14 +67,13 @@ func serveAdmin(w http.ResponseWriter, r *http.Request) error {
 	r.Body = http.MaxBytesReader(w, r.Body, maxResolution)
 	found := ledgers()
 	if len(found) == 0 {
-		return refuseAdmin(http.StatusNotFound, "the running config has no idempotency records: add idempotency_key to a site")
+		return adminapi.Refuse(http.StatusNotFound, "the running config has no idempotency records: add idempotency_key to a site")
 	}
 	answer, err := serve(r, found, id)
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(answer)
+	return adminapi.Answer(w, answer)
 }
 
 type adminFunc func(r *http.Request, stores []ledger, id string) (any, error)
@@ -90,10 +90,6 @@ func adminRoute(path string) (serve adminFunc, method, id string) {
 		return serveResolve, http.MethodPost, id
 	}
 	return nil, "", ""
-}
-
-func refuseAdmin(status int, format string, args ...any) error {
-	return caddy.APIError{HTTPStatus: status, Err: fmt.Errorf(format, args...)}
 }
 
 // ledger is a store of the running config that can be looked into.
@@ -187,14 +183,14 @@ func serveList(r *http.Request, stores []ledger, _ string) (any, error) {
 	limit := defaultPage
 	if text := query.Get("limit"); text != "" {
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxPage {
-			return nil, refuseAdmin(http.StatusBadRequest, "limit: expected a whole number from 1 to %d, found %q", maxPage, text)
+			return nil, adminapi.Refuse(http.StatusBadRequest, "limit: expected a whole number from 1 to %d, found %q", maxPage, text)
 		}
 	}
 	at, cursor := 0, ""
 	if text := query.Get("cursor"); text != "" {
 		number, rest, _ := strings.Cut(text, ":")
 		if at, err = strconv.Atoi(number); err != nil || at < 0 || at >= len(stores) {
-			return nil, refuseAdmin(http.StatusBadRequest, "cursor: %q is not one of this list", text)
+			return nil, adminapi.Refuse(http.StatusBadRequest, "cursor: %q is not one of this list", text)
 		}
 		cursor = rest
 	}
@@ -206,7 +202,7 @@ func listPage(ctx context.Context, stores []ledger, state State, at int, cursor 
 	for at < len(stores) && len(answer.Operations) < limit {
 		records, next, err := stores[at].List(ctx, state, cursor, limit-len(answer.Operations))
 		if err != nil {
-			return nil, refuseAdmin(http.StatusServiceUnavailable, "%w", err)
+			return nil, adminapi.Refuse(http.StatusServiceUnavailable, "%w", err)
 		}
 		for _, rec := range records {
 			answer.Operations = append(answer.Operations, newRecordAnswer(rec, stores[at]))
@@ -233,7 +229,7 @@ func listState(name string) (State, error) {
 			return state, nil
 		}
 	}
-	return 0, refuseAdmin(http.StatusBadRequest,
+	return 0, adminapi.Refuse(http.StatusBadRequest,
 		"state: expected one of any, pending, sent, complete, unknown, foreign, found %q", name)
 }
 
@@ -253,10 +249,10 @@ func find(ctx context.Context, stores []ledger, id string) (Record, ledger, erro
 		case err == nil:
 			return rec, l, nil
 		case !errors.Is(err, ErrNoRecord):
-			return Record{}, ledger{}, refuseAdmin(http.StatusServiceUnavailable, "%w", err)
+			return Record{}, ledger{}, adminapi.Refuse(http.StatusServiceUnavailable, "%w", err)
 		}
 	}
-	return Record{}, ledger{}, refuseAdmin(http.StatusNotFound, "there is no operation %q", id)
+	return Record{}, ledger{}, adminapi.Refuse(http.StatusNotFound, "there is no operation %q", id)
 }
 
 // resolveRequest settles an operation whose outcome is unknown.
@@ -277,11 +273,11 @@ func serveResolve(r *http.Request, stores []ledger, id string) (any, error) {
 	decoder.DisallowUnknownFields()
 	var req resolveRequest
 	if err := decoder.Decode(&req); err != nil {
-		return nil, refuseAdmin(http.StatusBadRequest, "reading the body: %w", err)
+		return nil, adminapi.Refuse(http.StatusBadRequest, "reading the body: %w", err)
 	}
 	kept, err := req.answer()
 	if err != nil {
-		return nil, refuseAdmin(http.StatusBadRequest, "%w", err)
+		return nil, adminapi.Refuse(http.StatusBadRequest, "%w", err)
 	}
 	rec, l, err := find(r.Context(), stores, id)
 	if err != nil {
@@ -293,11 +289,11 @@ func serveResolve(r *http.Request, stores []ledger, id string) (any, error) {
 	}
 	switch err := l.Resolve(r.Context(), resolution); {
 	case errors.Is(err, ErrFenced):
-		return nil, refuseAdmin(http.StatusConflict, "operation %q is %s: only an unknown outcome can be resolved", id, rec.State)
+		return nil, adminapi.Refuse(http.StatusConflict, "operation %q is %s: only an unknown outcome can be resolved", id, rec.State)
 	case errors.Is(err, ErrNoRecord):
-		return nil, refuseAdmin(http.StatusNotFound, "there is no operation %q", id)
+		return nil, adminapi.Refuse(http.StatusNotFound, "there is no operation %q", id)
 	case err != nil:
-		return nil, refuseAdmin(http.StatusServiceUnavailable, "%w", err)
+		return nil, adminapi.Refuse(http.StatusServiceUnavailable, "%w", err)
 	}
 	l.source.logger.Info("an operator resolved an operation", zap.String("operation", id), zap.String("outcome", req.Outcome),
 		zap.Int("status", req.Status), zap.String("about", rec.About), zap.String("operator", r.RemoteAddr))

@@ -6,18 +6,18 @@ package ipban
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/gatehouse-proxy/gatehouse/modules/adminapi"
 	"github.com/gatehouse-proxy/gatehouse/modules/clientaddr"
 	"github.com/gatehouse-proxy/gatehouse/modules/directive"
 )
@@ -61,15 +61,8 @@ type methods map[string]func(a *App, r *http.Request) (any, error)
 
 // ServeHTTP implements caddy.AdminHandler.
 func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
-	serve, ok := m[r.Method]
-	if !ok {
-		allowed := make([]string, 0, len(m))
-		for method := range m {
-			allowed = append(allowed, method)
-		}
-		slices.Sort(allowed)
-		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		return refuse(http.StatusMethodNotAllowed, "method %s is not allowed here; allowed: %s", r.Method, w.Header().Get("Allow"))
+	if err := adminapi.Allow(w, r, slices.Collect(maps.Keys(m))...); err != nil {
+		return err
 	}
 	app, err := runningApp()
 	if err != nil {
@@ -79,30 +72,24 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		app.list.operator.saw(operator, time.Now())
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	answer, err := serve(app, r)
+	answer, err := m[r.Method](app, r)
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(answer)
+	return adminapi.Answer(w, answer)
 }
 
 // runningApp is the app of the running config.
 func runningApp() (*App, error) {
 	app, err := caddy.ActiveContext().AppIfConfigured("ip_bans")
 	if errors.Is(err, caddy.ErrNotConfigured) {
-		return nil, refuse(http.StatusNotFound,
+		return nil, adminapi.Refuse(http.StatusNotFound,
 			"the running config has no list of bans: add ip_ban to a site, or ip_bans to the global options")
 	}
 	if err != nil {
-		return nil, refuse(http.StatusInternalServerError, "%w", err)
+		return nil, adminapi.Refuse(http.StatusInternalServerError, "%w", err)
 	}
 	return app.(*App), nil
-}
-
-// refuse is an answer that says no; the text is for whoever asked.
-func refuse(status int, format string, args ...any) error {
-	return caddy.APIError{HTTPStatus: status, Err: fmt.Errorf(format, args...)}
 }
 
 // listAnswer is a page of the list.
@@ -119,14 +106,14 @@ func serveList(a *App, r *http.Request) (any, error) {
 	if text := query.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > maxPage {
-			return nil, refuse(http.StatusBadRequest, "limit: expected a whole number from 1 to %d, found %q", maxPage, text)
+			return nil, adminapi.Refuse(http.StatusBadRequest, "limit: expected a whole number from 1 to %d, found %q", maxPage, text)
 		}
 		limit = n
 	}
 	if text := query.Get("after"); text != "" {
 		prefix, err := directive.Prefix(text)
 		if err != nil {
-			return nil, refuse(http.StatusBadRequest, "after: %w", err)
+			return nil, adminapi.Refuse(http.StatusBadRequest, "after: %w", err)
 		}
 		after = prefix
 	}
@@ -136,7 +123,7 @@ func serveList(a *App, r *http.Request) (any, error) {
 	case "true":
 		from = &a.list.dry.table
 	default:
-		return nil, refuse(http.StatusBadRequest, "dry_run: expected true or false, found %q", text)
+		return nil, adminapi.Refuse(http.StatusBadRequest, "dry_run: expected true or false, found %q", text)
 	}
 	bans, more := from.page(after, limit)
 	answer := listAnswer{Bans: append([]Ban{}, bans...)} // [], never null
@@ -198,9 +185,9 @@ func (a *App) change(r *http.Request, changes []Change, what string) error {
 	err := a.put(r.Context(), changes)
 	switch {
 	case errors.Is(err, ErrFull):
-		return refuse(http.StatusInsufficientStorage, "%w; lift some, or raise max_bans", err)
+		return adminapi.Refuse(http.StatusInsufficientStorage, "%w; lift some, or raise max_bans", err)
 	case err != nil:
-		return refuse(http.StatusServiceUnavailable, "%w", err)
+		return adminapi.Refuse(http.StatusServiceUnavailable, "%w", err)
 	}
 	expires := zap.Skip()
 	if at := changes[0].Expires; !at.IsZero() {
@@ -240,7 +227,7 @@ func serveCheck(a *App, r *http.Request) (any, error) {
 	text := r.URL.Query().Get("address")
 	addr, err := netip.ParseAddr(text)
 	if err != nil || addr.Zone() != "" {
-		return nil, refuse(http.StatusBadRequest, "address: expected an IP address such as 203.0.113.7, found %q", text)
+		return nil, adminapi.Refuse(http.StatusBadRequest, "address: expected an IP address such as 203.0.113.7, found %q", text)
 	}
 	addr = addr.Unmap()
 	v := a.judge(addr, func() bool { return false })
@@ -278,9 +265,9 @@ func decode(body io.Reader, v any) error {
 	}
 	var tooLong *http.MaxBytesError
 	if errors.As(err, &tooLong) {
-		return refuse(http.StatusRequestEntityTooLarge, "the body is longer than %d bytes", tooLong.Limit)
+		return adminapi.Refuse(http.StatusRequestEntityTooLarge, "the body is longer than %d bytes", tooLong.Limit)
 	}
-	return refuse(http.StatusBadRequest, "reading the body: %w", err)
+	return adminapi.Refuse(http.StatusBadRequest, "reading the body: %w", err)
 }
 
 // Interface guards

@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/gatehouse-proxy/gatehouse/modules/adminapi"
 	"github.com/gatehouse-proxy/gatehouse/modules/directive"
 )
 
@@ -28,13 +29,13 @@ const (
 // address; coveredBy is the allow-list. Nothing is changed unless all can be.
 func (req addRequest) plan(now time.Time, operator netip.Addr, coveredBy func(netip.Prefix) (netip.Prefix, bool)) ([]Change, error) {
 	if len(req.Prefixes) == 0 {
-		return nil, refuse(http.StatusBadRequest, "prefixes: expected at least one address or CIDR")
+		return nil, adminapi.Refuse(http.StatusBadRequest, "prefixes: expected at least one address or CIDR")
 	}
 	var duration time.Duration
 	if req.For != "" {
 		d, err := directive.PositiveDuration(req.For)
 		if err != nil {
-			return nil, refuse(http.StatusBadRequest, "for: %w", err)
+			return nil, adminapi.Refuse(http.StatusBadRequest, "for: %w", err)
 		}
 		duration = max(time.Duration(d), time.Millisecond) // a ban is kept in milliseconds, and 0 would be for good
 	}
@@ -45,19 +46,19 @@ func (req addRequest) plan(now time.Time, operator netip.Addr, coveredBy func(ne
 		req.Source = sourceManual
 	}
 	if !slices.Contains([]string{sourceManual, sourceImport}, req.Source) {
-		return nil, refuse(http.StatusBadRequest, "source: expected %s or %s, found %q", sourceManual, sourceImport, req.Source)
+		return nil, adminapi.Refuse(http.StatusBadRequest, "source: expected %s or %s, found %q", sourceManual, sourceImport, req.Source)
 	}
 	changes := make([]Change, len(req.Prefixes))
 	for i, text := range req.Prefixes {
 		prefix, err := directive.Prefix(text)
 		if err != nil {
-			return nil, refuse(http.StatusBadRequest, "prefixes: %w", err)
+			return nil, adminapi.Refuse(http.StatusBadRequest, "prefixes: %w", err)
 		}
 		if allowed, ok := coveredBy(prefix); ok {
-			return nil, refuse(http.StatusConflict, "%s is covered by %s of the allow-list: a ban would have no effect", text, allowed)
+			return nil, adminapi.Refuse(http.StatusConflict, "%s is covered by %s of the allow-list: a ban would have no effect", text, allowed)
 		}
 		if operator.IsValid() && !operator.IsLoopback() && prefix.Contains(operator) {
-			return nil, refuse(http.StatusConflict,
+			return nil, adminapi.Refuse(http.StatusConflict,
 				"%s covers your own address %s: put that into allow of ip_bans first, if the ban is wanted", text, operator)
 		}
 		changes[i].Ban = newBan(prefix, now, duration, req.Source, req.Reason)
@@ -67,10 +68,10 @@ func (req addRequest) plan(now time.Time, operator netip.Addr, coveredBy func(ne
 
 func checkReason(reason string) error {
 	if len(reason) > maxReason {
-		return refuse(http.StatusBadRequest, "reason: expected at most %d bytes, found %d", maxReason, len(reason))
+		return adminapi.Refuse(http.StatusBadRequest, "reason: expected at most %d bytes, found %d", maxReason, len(reason))
 	}
 	if !utf8.ValidString(reason) || strings.ContainsFunc(reason, unicode.IsControl) {
-		return refuse(http.StatusBadRequest, "reason: expected text without control characters")
+		return adminapi.Refuse(http.StatusBadRequest, "reason: expected text without control characters")
 	}
 	return nil
 }
@@ -79,13 +80,13 @@ func checkReason(reason string) error {
 // asked for would let others in too. One whose ban is over may still be remembered; lifting it makes it forgotten.
 func planRemoval(prefixes []string, l *list) ([]Change, error) {
 	if len(prefixes) == 0 {
-		return nil, refuse(http.StatusBadRequest, "prefix: expected at least one address or CIDR, as in ?prefix=203.0.113.7")
+		return nil, adminapi.Refuse(http.StatusBadRequest, "prefix: expected at least one address or CIDR, as in ?prefix=203.0.113.7")
 	}
 	changes := make([]Change, len(prefixes))
 	for i, text := range prefixes {
 		prefix, err := directive.Prefix(text)
 		if err != nil {
-			return nil, refuse(http.StatusBadRequest, "prefix: %w", err)
+			return nil, adminapi.Refuse(http.StatusBadRequest, "prefix: %w", err)
 		}
 		if _, ok := l.table.get(prefix); !ok && l.history.of(prefix, time.Now()) == (past{}) {
 			return nil, notBanned(text, prefix, &l.table)
@@ -97,7 +98,7 @@ func planRemoval(prefixes []string, l *list) ([]Change, error) {
 
 func notBanned(text string, prefix netip.Prefix, t *table) error {
 	if wider, ok := t.covering(prefix); ok {
-		return refuse(http.StatusNotFound, "%s is not banned by itself; the ban of %s covers it: lift that one", text, wider)
+		return adminapi.Refuse(http.StatusNotFound, "%s is not banned by itself; the ban of %s covers it: lift that one", text, wider)
 	}
-	return refuse(http.StatusNotFound, "%s is not banned", text)
+	return adminapi.Refuse(http.StatusNotFound, "%s is not banned", text)
 }

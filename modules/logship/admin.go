@@ -4,8 +4,6 @@
 package logship
 
 import (
-	"encoding/json"
-	"fmt"
 	"math"
 	"net/http"
 	"slices"
@@ -14,6 +12,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/adminapi"
 )
 
 // maxTail bounds the lines of one answer.
@@ -52,21 +52,14 @@ type route struct {
 
 // ServeHTTP implements caddy.AdminHandler.
 func (h route) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != h.method {
-		w.Header().Set("Allow", h.method)
-		return refuse(http.StatusMethodNotAllowed, "method %s is not allowed here; allowed: %s", r.Method, h.method)
+	if err := adminapi.Allow(w, r, h.method); err != nil {
+		return err
 	}
 	answer, err := h.serve(r)
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(answer)
-}
-
-// refuse is an answer that says no; the text is for whoever asked.
-func refuse(status int, format string, args ...any) error {
-	return caddy.APIError{HTTPStatus: status, Err: fmt.Errorf(format, args...)}
+	return adminapi.Answer(w, answer)
 }
 
 func serveStatus(*http.Request) (any, error) {
@@ -90,9 +83,9 @@ func chosen(r *http.Request) (*core, error) {
 		dirs = append(dirs, c.dir)
 	}
 	if len(all) == 0 {
-		return nil, refuse(http.StatusNotFound, "the running config ships no log: add `output ship` to a log")
+		return nil, adminapi.Refuse(http.StatusNotFound, "the running config ships no log: add `output ship` to a log")
 	}
-	return nil, refuse(http.StatusNotFound, "spool: expected one of %s", strings.Join(dirs, ", "))
+	return nil, adminapi.Refuse(http.StatusNotFound, "spool: expected one of %s", strings.Join(dirs, ", "))
 }
 
 // number reads a parameter of the query.
@@ -103,7 +96,7 @@ func number(r *http.Request, name string, otherwise, high uint64) (uint64, error
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || n > high {
-		return 0, refuse(http.StatusBadRequest, "%s: expected a whole number up to %d, found %q", name, high, text)
+		return 0, adminapi.Refuse(http.StatusBadRequest, "%s: expected a whole number up to %d, found %q", name, high, text)
 	}
 	return n, nil
 }
@@ -132,7 +125,7 @@ func serveTail(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if err := c.opened(); err != nil {
-		return nil, refuse(http.StatusServiceUnavailable, "the spool cannot be opened: %w", err)
+		return nil, adminapi.Refuse(http.StatusServiceUnavailable, "the spool cannot be opened: %w", err)
 	}
 	s := c.spool.Load()
 	limit, err := number(r, "limit", 10, maxTail)
@@ -146,7 +139,7 @@ func serveTail(r *http.Request) (any, error) {
 	}
 	lines, err := s.Tail(after, int(limit))
 	if err != nil {
-		return nil, refuse(http.StatusInternalServerError, "reading the spool: %w", err)
+		return nil, adminapi.Refuse(http.StatusInternalServerError, "reading the spool: %w", err)
 	}
 	answer := tailAnswer{Lines: []tailLine{}, Next: after}
 	for _, line := range lines {
@@ -167,7 +160,7 @@ func serveReplay(r *http.Request) (any, error) {
 	}
 	sum, err := sh.replay()
 	if err != nil {
-		return nil, refuse(http.StatusBadGateway, "%d lines were delivered, then: %w", sum.Delivered, err)
+		return nil, adminapi.Refuse(http.StatusBadGateway, "%d lines were delivered, then: %w", sum.Delivered, err)
 	}
 	return sum, nil
 }
@@ -175,7 +168,7 @@ func serveReplay(r *http.Request) (any, error) {
 // shipper is the one of that name, or the only one.
 func (c *core) shipper(name string) (*shipper, error) {
 	if err := c.opened(); err != nil {
-		return nil, refuse(http.StatusServiceUnavailable, "the spool cannot be opened: %w", err)
+		return nil, adminapi.Refuse(http.StatusServiceUnavailable, "the spool cannot be opened: %w", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -187,7 +180,7 @@ func (c *core) shipper(name string) (*shipper, error) {
 		names = append(names, n)
 	}
 	slices.Sort(names)
-	return nil, refuse(http.StatusNotFound, "sink: expected one of %s", strings.Join(names, ", "))
+	return nil, adminapi.Refuse(http.StatusNotFound, "sink: expected one of %s", strings.Join(names, ", "))
 }
 
 // Interface guards

@@ -4,11 +4,12 @@
 package ready
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/adminapi"
 )
 
 func init() {
@@ -48,8 +49,8 @@ func (admin) Routes() []caddy.AdminRoute {
 }
 
 func serveReady(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodGet {
-		return methodNotAllowed(w, "GET")
+	if err := adminapi.Allow(w, r, http.MethodGet); err != nil {
+		return err
 	}
 	current, err := configured()
 	if err != nil {
@@ -59,8 +60,8 @@ func serveReady(w http.ResponseWriter, r *http.Request) error {
 }
 
 func serveDrain(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodPost && r.Method != http.MethodDelete {
-		return methodNotAllowed(w, "POST, DELETE")
+	if err := adminapi.Allow(w, r, http.MethodPost, http.MethodDelete); err != nil {
+		return err
 	}
 	current, err := configured()
 	if err != nil {
@@ -88,13 +89,7 @@ func configured() (*drain, error) {
 
 func writeState(w http.ResponseWriter, d *drain) error {
 	asked, exiting := d.asked.Load(), caddy.Exiting()
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(State{Ready: !asked && !exiting, Drain: asked, Exiting: exiting})
-}
-
-func methodNotAllowed(w http.ResponseWriter, allow string) error {
-	w.Header().Set("Allow", allow)
-	return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: errors.New("expected one of: " + allow)}
+	return adminapi.Answer(w, State{Ready: !asked && !exiting, Drain: asked, Exiting: exiting})
 }
 
 var _ caddy.AdminRouter = (*admin)(nil)

@@ -4,18 +4,16 @@
 package reqlimit
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/gatehouse-proxy/gatehouse/modules/adminapi"
 	"github.com/gatehouse-proxy/gatehouse/modules/reqlimit/window"
 )
 
@@ -46,11 +44,6 @@ func (Admin) Routes() []caddy.AdminRoute {
 	}
 }
 
-// refuse is an answer that says no; the text is for whoever asked.
-func refuse(status int, format string, args ...any) error {
-	return caddy.APIError{HTTPStatus: status, Err: fmt.Errorf(format, args...)}
-}
-
 func serveAdmin(w http.ResponseWriter, r *http.Request) error {
 	policy, key, err := adminTarget(r)
 	if err != nil {
@@ -60,17 +53,14 @@ func serveAdmin(w http.ResponseWriter, r *http.Request) error {
 	if key != "" {
 		allowed = []string{http.MethodDelete, http.MethodGet}
 	}
-	if !slices.Contains(allowed, r.Method) {
-		list := strings.Join(allowed, ", ")
-		w.Header().Set("Allow", list)
-		return refuse(http.StatusMethodNotAllowed, "method %s is not allowed here; allowed: %s", r.Method, list)
+	if err := adminapi.Allow(w, r, allowed...); err != nil {
+		return err
 	}
 	answer, err := adminAnswer(r, policy, key)
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(answer)
+	return adminapi.Answer(w, answer)
 }
 
 // adminTarget reads what is asked for.
@@ -80,7 +70,7 @@ func adminTarget(r *http.Request) (policy, key string, err error) {
 	rest := strings.Trim(strings.TrimPrefix(r.URL.EscapedPath(), adminPath), "/")
 	if rest == "" {
 		if policy == "" && key != "" {
-			return "", "", refuse(http.StatusBadRequest, "policy: expected the policy that the key belongs to")
+			return "", "", adminapi.Refuse(http.StatusBadRequest, "policy: expected the policy that the key belongs to")
 		}
 		return policy, key, nil
 	}
@@ -88,7 +78,7 @@ func adminTarget(r *http.Request) (policy, key string, err error) {
 	policy, err1 := url.PathUnescape(first)
 	key, err2 := url.PathUnescape(second)
 	if err := errors.Join(err1, err2); err != nil {
-		return "", "", refuse(http.StatusBadRequest, "the path is not well escaped: %w", err)
+		return "", "", adminapi.Refuse(http.StatusBadRequest, "the path is not well escaped: %w", err)
 	}
 	return policy, key, nil
 }
@@ -104,7 +94,7 @@ func adminAnswer(r *http.Request, name, key string) (any, error) {
 	h := running().find(name)
 	switch {
 	case h == nil:
-		return nil, refuse(http.StatusNotFound, "the running config has no policy %q", name)
+		return nil, adminapi.Refuse(http.StatusNotFound, "the running config has no policy %q", name)
 	case key == "":
 		answer := h.answer()
 		answer.Offenders = h.tally.offenders.top(maxTop)
@@ -112,7 +102,7 @@ func adminAnswer(r *http.Request, name, key string) (any, error) {
 	}
 	named, err := h.key.named(key)
 	if err != nil {
-		return nil, refuse(http.StatusBadRequest, "policy %s: key: %w", name, err)
+		return nil, adminapi.Refuse(http.StatusBadRequest, "policy %s: key: %w", name, err)
 	}
 	if r.Method == http.MethodDelete {
 		return h.reset(r, named)
@@ -200,7 +190,7 @@ func (h *Handler) look(r *http.Request, key []byte) (any, error) {
 	for _, rule := range h.rules.every() {
 		var result window.Result
 		if err := h.counting.store.Take(r.Context(), &Ask{Key: key, Rule: &rule.Rule}, &result); err != nil {
-			return nil, refuse(http.StatusServiceUnavailable, "%w", err)
+			return nil, adminapi.Refuse(http.StatusServiceUnavailable, "%w", err)
 		}
 		for i, name := range texts(rule.Windows) {
 			count := countAnswer{Class: rule.class, Window: name, Remaining: result.States[i].Remaining}
@@ -224,13 +214,13 @@ type resetAnswer struct {
 func (h *Handler) reset(r *http.Request, key []byte) (any, error) {
 	for _, rule := range h.rules.every() {
 		if err := h.counting.store.Reset(r.Context(), &Ask{Key: key, Rule: &rule.Rule}); err != nil {
-			return nil, refuse(http.StatusServiceUnavailable, "%w", err)
+			return nil, adminapi.Refuse(http.StatusServiceUnavailable, "%w", err)
 		}
 	}
 	if h.counting.local != nil {
 		for _, rule := range h.rules.every() {
 			if err := h.counting.local.Reset(r.Context(), &Ask{Key: key, Rule: &rule.Rule}); err != nil {
-				return nil, refuse(http.StatusInternalServerError, "%w", err)
+				return nil, adminapi.Refuse(http.StatusInternalServerError, "%w", err)
 			}
 		}
 	}

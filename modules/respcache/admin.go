@@ -6,7 +6,6 @@ package respcache
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/adminapi"
 )
 
 const (
@@ -55,29 +56,22 @@ type route struct {
 
 // ServeHTTP implements caddy.AdminHandler.
 func (rt route) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != rt.method {
-		w.Header().Set("Allow", rt.method)
-		return refuse(http.StatusMethodNotAllowed, "method %s is not allowed here; allowed: %s", r.Method, rt.method)
+	if err := adminapi.Allow(w, r, rt.method); err != nil {
+		return err
 	}
 	app, err := caddy.ActiveContext().AppIfConfigured("response_caches")
 	if errors.Is(err, caddy.ErrNotConfigured) {
-		return refuse(http.StatusNotFound, "the running config has no response cache: add response_cache to a site")
+		return adminapi.Refuse(http.StatusNotFound, "the running config has no response cache: add response_cache to a site")
 	}
 	if err != nil {
-		return refuse(http.StatusInternalServerError, "%w", err)
+		return adminapi.Refuse(http.StatusInternalServerError, "%w", err)
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	answer, err := rt.serve(app.(*App), r)
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(answer)
-}
-
-// refuse is an answer that says no; the text is for whoever asked.
-func refuse(status int, format string, args ...any) error {
-	return caddy.APIError{HTTPStatus: status, Err: fmt.Errorf(format, args...)}
+	return adminapi.Answer(w, answer)
 }
 
 func serveStats(a *App, _ *http.Request) (any, error) {
@@ -108,15 +102,15 @@ func servePurge(a *App, r *http.Request) (any, error) {
 		return nil, err
 	}
 	if len(req.Purges) == 0 || len(req.Purges) > maxPurges {
-		return nil, refuse(http.StatusBadRequest, "purges: expected 1 to %d of them, found %d", maxPurges, len(req.Purges))
+		return nil, adminapi.Refuse(http.StatusBadRequest, "purges: expected 1 to %d of them, found %d", maxPurges, len(req.Purges))
 	}
 	for i := range req.Purges {
 		if err := req.Purges[i].check(); err != nil {
-			return nil, refuse(http.StatusBadRequest, "purge %d: %w", i+1, err)
+			return nil, adminapi.Refuse(http.StatusBadRequest, "purge %d: %w", i+1, err)
 		}
 	}
 	if err := a.purge(r.Context(), req.Purges); err != nil {
-		return nil, refuse(http.StatusServiceUnavailable, "%w", err)
+		return nil, adminapi.Refuse(http.StatusServiceUnavailable, "%w", err)
 	}
 	a.logger.Info("an operator purged the cache",
 		zap.Int("purges", len(req.Purges)),
@@ -159,7 +153,7 @@ func serveInspect(a *App, r *http.Request) (any, error) {
 	text := r.URL.Query().Get("url")
 	p := Purge{Kind: PurgeURL, Value: text}
 	if err := p.check(); err != nil {
-		return nil, refuse(http.StatusBadRequest, "url: %w", err)
+		return nil, adminapi.Refuse(http.StatusBadRequest, "url: %w", err)
 	}
 	answer := inspectAnswer{Variants: []Variant{}}
 	for _, c := range a.all() {
@@ -221,9 +215,9 @@ func decode(body io.Reader, v any) error {
 	}
 	var tooLong *http.MaxBytesError
 	if errors.As(err, &tooLong) {
-		return refuse(http.StatusRequestEntityTooLarge, "the body is longer than %d bytes", tooLong.Limit)
+		return adminapi.Refuse(http.StatusRequestEntityTooLarge, "the body is longer than %d bytes", tooLong.Limit)
 	}
-	return refuse(http.StatusBadRequest, "reading the body: %w", err)
+	return adminapi.Refuse(http.StatusBadRequest, "reading the body: %w", err)
 }
 
 // Interface guards

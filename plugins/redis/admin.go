@@ -4,15 +4,14 @@
 package redis
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/adminapi"
 )
 
 func init() {
@@ -63,20 +62,15 @@ func (*Admin) Routes() []caddy.AdminRoute {
 }
 
 func serveStatus(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodGet {
-		w.Header().Set("Allow", http.MethodGet)
-		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: errors.New("expected GET")}
+	if err := adminapi.Allow(w, r, http.MethodGet); err != nil {
+		return err
 	}
 	found := running()
 	list := make([]Status, 0, len(found))
 	for _, name := range slices.Sorted(maps.Keys(found)) {
 		list = append(list, found[name].Status())
 	}
-	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(list); err != nil {
-		return fmt.Errorf("writing the state of the redis clients: %w", err)
-	}
-	return nil
+	return adminapi.Answer(w, list)
 }
 
 // Status returns the client's state.
