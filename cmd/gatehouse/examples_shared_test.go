@@ -45,7 +45,9 @@ func TestExampleCluster(t *testing.T) {
 
 	// What the load balancer sends has the same Host on both, which is a part of what an order and a page are.
 	const site = "Host: shop.example"
-	order := func(e *example) reply { return e.ask(http.MethodPost, "/orders", "soap", site, `Idempotency-Key: "soap-1"`) }
+	order := func(e *example) reply {
+		return e.ask(http.MethodPost, "/orders", "soap", site, `Idempotency-Key: "soap-1"`)
+	}
 	first.wants("an order", order(first), 201)
 	if r := order(second); r.status != 201 || r.header.Get("Idempotent-Replayed") != "true" || app.count("POST /orders") != 1 {
 		t.Errorf("the order again at the other proxy: %d %v, %d orders", r.status, r.header, app.count("POST /orders"))

@@ -25,8 +25,13 @@ type example struct {
 	client     *http.Client
 }
 
-// startExample runs a file with settings of the environment as NAME=value.
+// startExample runs a file of caddyfiles/ with settings of the environment as NAME=value.
 func startExample(t *testing.T, name string, settings ...string) *example {
+	t.Helper()
+	return startFile(t, filepath.Join(root, "caddyfiles", name+".caddyfile"), settings...)
+}
+
+func startFile(t *testing.T, file string, settings ...string) *example {
 	t.Helper()
 	site, admin := gatehousetest.FreeAddress(t), gatehousetest.FreeAddress(t)
 	for _, setting := range append(settings, "SITE=http://:"+port(site), "CADDY_ADMIN="+admin) {
@@ -34,7 +39,7 @@ func startExample(t *testing.T, name string, settings ...string) *example {
 		t.Setenv(name, value)
 	}
 	e := &example{t: t, url: "http://" + site, admin: "http://" + admin, client: newClient(t)}
-	start(t, binary(t), "run", "--config", filepath.Join(root, "caddyfiles", name+".caddyfile")).says("serving initial configuration")
+	start(t, binary(t), "run", "--config", file).says("serving initial configuration")
 	return e
 }
 
