@@ -86,11 +86,11 @@ func (c *contents) archive(b binary) tree {
 	t.add("caddyfiles", c.examples)
 	t.add("man/man8", c.manual)
 	for shell, where := range helped() {
-		t[path.Join("completions", path.Base(where))] = entry{0o644, c.completions[shell]}
+		name := path.Base(where)
 		if shell == "bash" {
-			delete(t, path.Join("completions", path.Base(where)))
-			t["completions/gatehouse.bash"] = entry{0o644, c.completions[shell]}
+			name = "gatehouse.bash" // which tells what it is for
 		}
+		t[path.Join("completions", name)] = entry{0o644, c.completions[shell]}
 	}
 	if b.target.os == "linux" {
 		t["gatehouse.service"] = entry{0o644, file("gatehouse.service")}
