@@ -91,6 +91,10 @@ const everything = `{
 		strike_on 404 after 2 in 1m for 1h
 	}
 	request_limit 5 1m
+	request_limit /news* here {
+		window 1000 1m
+		store memory
+	}
 	response_cache 1MiB
 	idempotency_key
 	reverse_proxy {$APP} {
