@@ -102,7 +102,7 @@ xbuild: ## Build bin/gatehouse-xcaddy by xcaddy, and check that it is the same p
 
 .PHONY: dist
 dist: ## Make archives, Debian packages, an image's folder, bills of materials and checksums for TARGETS; publish nothing
-	rm -rf $(DIST)
+	$(if $(filter dist,$(DIST)),rm -rf dist)
 	go run ./cmd/dist -out $(DIST) -version $(VERSION) -targets $(TARGETS) -- $(BUILDFLAGS)
 
 .PHONY: docs-check
