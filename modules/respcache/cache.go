@@ -28,6 +28,7 @@ type cache struct {
 	generations generations
 	searches    searchRules
 	passes      passes
+	unranged    passes // keys whose origin gives the whole where a part was asked for
 	fills       fillTable
 	refreshing  atomic.Int64 // background refreshes that run
 
@@ -138,7 +139,7 @@ func (c *cache) lookup(q *query) (o *object, soft, stored bool) {
 	if !ok || r.key != q.key { // stores compare hashes; a key of another client must not pass for this one
 		return nil, false, false
 	}
-	o, stored = r.find(q.header, q.accepted)
+	o, stored = r.find(q)
 	if o == nil {
 		return nil, false, stored
 	}
@@ -160,9 +161,12 @@ func (c *cache) names(key string) []varyField {
 	return nil
 }
 
-// put stores the object of a fill beside the other variants of its key, and reports whether it is kept. variants and bytes
-// bound them.
-func (c *cache) put(f *fill, o *object, variants int, bytes int64) (kept bool, reason string) {
+// sharesOfAKey is how many bodies of the largest size the variants of one key may take together.
+const sharesOfAKey = 4
+
+// put stores the object of a fill beside the other variants of its key, and reports whether it is kept. variants bounds their
+// number, and limit is the largest body.
+func (c *cache) put(f *fill, o *object, variants int, limit int64) (kept bool, reason string) {
 	lock := &c.publish[maphash.String(c.seed, o.key)%lockStripes]
 	lock.Lock()
 	defer lock.Unlock()
@@ -175,7 +179,16 @@ func (c *cache) put(f *fill, o *object, variants int, bytes int64) (kept bool, r
 			old = r
 		}
 	}
-	r := newResource(o.key, old.with(o, variants, bytes))
+	if old != nil && !c.mayStand(o, old.objects) {
+		return false, reasonNotWhole
+	}
+	if old != nil && o.partial() {
+		if joined := c.combine(o, old.objects, limit); joined != nil {
+			defer joined.release()
+			o = joined
+		}
+	}
+	r := newResource(o.key, old.with(o, variants, sharesOfAKey*limit))
 	if !c.store.Put(o.key, r) {
 		return false, reasonNoRoom
 	}
@@ -275,7 +288,7 @@ const keepValidatable = 24 * time.Hour
 
 // useless reports whether an object can neither be used nor be validated.
 func (o *object) useless(now time.Time) bool {
-	expired := o.age(now) - o.lifetime - max(o.staleWhile, o.staleIfError)
+	expired := o.age(now) - o.lifetime - max(o.staleWhile, o.staleIfError, o.whileDown)
 	if o.header.get("Etag") != "" || o.header.get("Last-Modified") != "" {
 		expired -= keepValidatable
 	}
