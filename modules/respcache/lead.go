@@ -178,7 +178,11 @@ func (l *lead) decide(now time.Time) {
 	if reason == "" {
 		reason = l.share(resp, t)
 	}
-	if reason != "" {
+	switch {
+	case reason == "":
+	case l.prefix != nil: // the rest alone is no answer to a request for the whole
+		l.mode = again
+	default:
 		l.pass(reason)
 	}
 }

@@ -230,6 +230,30 @@ func TestPartsNotKept(t *testing.T) {
 	}
 }
 
+// The rest of something is never given for the whole, whatever keeps it from being stored.
+func TestRestAlone(t *testing.T) {
+	for name, c := range map[string]struct{ request, answer string }{
+		"the client's no-store": {"Cache-Control: no-store", ""},
+		"the origin's no-store": {"", "Cache-Control: no-store"},
+		"a cookie":              {"", "Set-Cookie: a=b"},
+		"Vary":                  {"", "Vary: *"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLibrary(digits)
+			d := newDirect(t, l.ServeHTTP)
+			d.get("http://example.com/", "Range", "bytes=0-3")
+			if c.answer != "" {
+				l.lines = append(l.lines, c.answer)
+			}
+			name, value, _ := strings.Cut(c.request+": ", ": ")
+			got := d.get("http://example.com/", name, strings.TrimSuffix(value, ": "))
+			if got.Code != http.StatusOK || got.Body.String() != digits || got.Header().Get("Content-Range") != "" {
+				t.Errorf("%d %q %s (%s)", got.Code, got.Body, got.Header().Get("Content-Range"), got.Header().Get("Cache-Status"))
+			}
+		})
+	}
+}
+
 // A part that is shorter or longer than it says is neither kept nor taken for what it says.
 func TestTruncatedParts(t *testing.T) {
 	for name, body := range map[string]string{"short": "234", "long": "23456"} {
