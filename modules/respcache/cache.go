@@ -128,27 +128,25 @@ func (c *cache) queryPolicies() []queryPolicy {
 	return slices.Clone(c.current.queries)
 }
 
-// lookup finds a stored answer for a request and takes a reference to it. stored says that there are answers for other
-// requests to the same URI.
-func (c *cache) lookup(q *query) (o *object, soft, stored bool) {
+// lookup finds a stored answer for a request and takes a reference to it, or tells why there is none.
+func (c *cache) lookup(q *query) (o *object, soft bool, fwd string) {
 	value, ok := c.store.Get(q.key)
 	if !ok {
-		return nil, false, false
+		return nil, false, fwdURIMiss
 	}
 	r, ok := value.(*resource)
 	if !ok || r.key != q.key { // stores compare hashes; a key of another client must not pass for this one
-		return nil, false, false
+		return nil, false, fwdURIMiss
 	}
-	o, stored = r.find(q)
-	if o == nil {
-		return nil, false, stored
+	if o, fwd = r.find(q); o == nil {
+		return nil, false, fwd
 	}
 	dead, soft := c.generations.state(o)
 	if dead {
 		o.release()
-		return nil, false, false
+		return nil, false, fwdURIMiss
 	}
-	return o, soft, true
+	return o, soft, ""
 }
 
 // names are the fields that the newest answer of a key varies on, to tell apart requests that need not wait for one another.
@@ -179,7 +177,7 @@ func (c *cache) put(f *fill, o *object, variants int, limit int64) (kept bool, r
 			old = r
 		}
 	}
-	if old != nil && !c.mayStand(o, old.objects) {
+	if o.partial() && variants < 2 || old != nil && !c.mayStand(o, old.objects) {
 		return false, reasonNotWhole
 	}
 	if old != nil && o.partial() {

@@ -291,5 +291,6 @@ func (l *lead) upstreamRequest(ctx context.Context) *http.Request {
 // restart prepares to ask once more: the origin said that something has not changed which is not what is stored.
 func (l *lead) restart() {
 	l.mode, l.stale, l.asked, l.prefix = undecided, nil, false, nil
+	l.span, l.expected = span{}, -1
 	copyInto(l.header, l.before)
 }

@@ -194,19 +194,23 @@ func (r *resource) Gone() {
 	}
 }
 
-// find returns the newest object that answers a request, with a reference for the caller, or nil. stored says that there
-// are objects of other variants.
-func (r *resource) find(q *query) (found *object, stored bool) {
+// find returns the newest object that answers a request, with a reference for the caller, or nil and why there is none: RFC 9211
+// section 2.2.
+func (r *resource) find(q *query) (found *object, fwd string) {
+	fwd = fwdURIMiss
 	for _, o := range r.objects {
-		if o.answers(q.header, q.accepted) {
-			if o.holds(q) && o.acquire() {
-				return o, true
+		switch {
+		case !o.answers(q.header, q.accepted):
+			if fwd == fwdURIMiss {
+				fwd = fwdVaryMiss
 			}
-			continue
+		case !o.holds(q):
+			fwd = fwdPartial
+		case o.acquire():
+			return o, ""
 		}
-		stored = true
 	}
-	return nil, stored
+	return nil, fwd
 }
 
 // replaces reports whether a new object takes the place of an old one: it would always be found before it. Parts of one whole
@@ -227,10 +231,17 @@ func (o *object) copy() *object {
 }
 
 // with lists the objects of a resource beside a new one, the newest first and as many as variants and bytes allow. Objects
-// that are dead are left out.
+// that are dead are left out. Parts have half of that for themselves: clients choose them, and must not drive out what is whole.
 func (r *resource) with(o *object, variants int, bytes int64) []*object {
+	wholes, parts := room{variants, bytes}, room{variants / 2, bytes / 2}
+	fits := func(o *object) bool {
+		if o.partial() {
+			return parts.take(o.cost())
+		}
+		return wholes.take(o.cost())
+	}
 	objects := []*object{o}
-	total := o.cost()
+	fits(o)
 	if r == nil {
 		return objects
 	}
@@ -238,13 +249,22 @@ func (r *resource) with(o *object, variants int, bytes int64) []*object {
 		if o.replaces(old) {
 			continue
 		}
-		if dead, _ := old.gen.state(old); dead {
-			continue
+		if dead, _ := old.gen.state(old); !dead && fits(old) {
+			objects = append(objects, old)
 		}
-		if total += old.cost(); len(objects) >= variants || total > bytes {
-			break
-		}
-		objects = append(objects, old)
 	}
 	return objects
+}
+
+// room is what is left for objects.
+type room struct {
+	count int
+	bytes int64
+}
+
+// take reports whether there is room for one more. Once there is not, there is none for smaller ones either: they are older.
+func (r *room) take(cost int64) bool {
+	r.count--
+	r.bytes -= cost
+	return r.count >= 0 && r.bytes >= 0
 }

@@ -182,7 +182,33 @@ func (c *cache) combine(o *object, stored []*object, limit int64) (joined *objec
 			break
 		}
 	}
+	if joined != nil && !joined.partial() {
+		joined.forPlainClients()
+	}
 	return joined
+}
+
+// forPlainClients keeps a whole that was made of parts from clients that it would be compressed for: nobody compresses parts, and
+// a request for a range must not take that from everybody. Nobody else sees the object yet.
+func (o *object) forPlainClients() {
+	if o.couldBeCompressed() {
+		o.varies, o.accepted = true, 0
+	}
+}
+
+// couldBeCompressed reports whether the body is as it is only because it came in parts.
+func (o *object) couldBeCompressed() bool {
+	if o.coding != 0 || !o.known {
+		return false
+	}
+	kind, _, _ := strings.Cut(o.header.get("Content-Type"), ";")
+	kind = strings.ToLower(trimOWS(kind))
+	class, _, _ := strings.Cut(kind, "/")
+	switch {
+	case class == "video", class == "audio", class == "image" && !strings.HasSuffix(kind, "+xml"):
+		return false
+	}
+	return kind != "application/octet-stream" && kind != "application/zip" && kind != "application/gzip"
 }
 
 // join makes one object of a new and an older one that touch, or nil if it would be too large. What the new one says holds.
@@ -234,7 +260,7 @@ func (c *cache) prefix(q *query, limit int64) *object {
 		return nil
 	}
 	for _, o := range r.objects {
-		if !o.partial() || o.first != 0 || o.total > limit || !o.answers(q.header, q.accepted) {
+		if !o.partial() || o.first != 0 || o.total > limit || !o.answers(q.header, q.accepted) || q.accepted != 0 && o.couldBeCompressed() {
 			continue
 		}
 		if dead, _ := c.generations.state(o); !dead && o.acquire() {

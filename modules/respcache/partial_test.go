@@ -402,6 +402,63 @@ func TestPartsUnderLoad(t *testing.T) {
 	})
 }
 
+// A request for a range takes compression from nobody.
+func TestPartsLeaveCompression(t *testing.T) {
+	l := newLibrary(strings.Repeat(digits, 1000))
+	l.lines = append(l.lines, "Content-Type: text/plain")
+	o := newOrigin(t, l.ServeHTTP)
+	s := gatehousetest.Start(t, ":8080 {\nresponse_cache\nencode gzip\nreverse_proxy "+o.address()+"\n}")
+	for i, r := range []string{"bytes=0-0", "bytes=0-9999", "bytes=-10000"} {
+		empty(t, s)
+		path := fmt.Sprint("/", i, ".txt")
+		if resp := s.Get(path, "Range: "+r, "Accept-Encoding: gzip"); resp.StatusCode != http.StatusPartialContent {
+			t.Fatalf("%s: %s", r, resp.Status)
+		}
+		for range 2 {
+			resp := s.Get(path, "Accept-Encoding: gzip")
+			if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Encoding") != "gzip" {
+				t.Errorf("after %s: %s %q (%s)", r, resp.Status, resp.Header.Get("Content-Encoding"), resp.Header.Get("Cache-Status"))
+			}
+		}
+	}
+}
+
+// However many parts a client asks for, what is whole stays.
+func TestPartsDriveOutNothing(t *testing.T) {
+	l := newLibrary(strings.Repeat(digits, 100))
+	l.lines = append(l.lines, "Vary: X")
+	d := newDirect(t, l.ServeHTTP)
+	for i := range 6 {
+		d.get("http://example.com/", "X", fmt.Sprint(i))
+	}
+	for i := range 100 {
+		d.get("http://example.com/", "X", "evil", "Range", fmt.Sprintf("bytes=%d-%d", 3*i, 3*i))
+	}
+	for i := range 6 {
+		if got := d.get("http://example.com/", "X", fmt.Sprint(i)); !isHit(got) {
+			t.Errorf("variant %d was driven out (%s)", i, got.Header().Get("Cache-Status"))
+		}
+	}
+	if !isHit(d.get("http://example.com/", "X", "evil", "Range", "bytes=297-297")) {
+		t.Error("the newest part is not there: nothing was tested")
+	}
+}
+
+// RFC 9211 section 2.2: why the origin was asked.
+func TestPartsInCacheStatus(t *testing.T) {
+	d := newDirect(t, newLibrary(digits).ServeHTTP)
+	for _, step := range []struct{ r, want string }{
+		{"bytes=0-3", "Gatehouse; fwd=uri-miss; fwd-status=206; ttl=3"}, {"bytes=1-2", "Gatehouse; hit; ttl=3"},
+		{"bytes=3-5", "Gatehouse; fwd=partial; fwd-status=206"}, {"bytes=0-", "Gatehouse; fwd=partial; fwd-status=206; ttl=3"},
+		{"bytes=9-", "Gatehouse; hit"},
+	} {
+		got := d.get("http://example.com/", "Range", step.r)
+		if status := got.Header().Get("Cache-Status"); !strings.HasPrefix(status, step.want) {
+			t.Errorf("%s: %s, want %s", step.r, status, step.want)
+		}
+	}
+}
+
 // A crowd that asks for one part is answered by one request, and a film too large to be stored has its parts stored.
 func TestPartsOfAFilm(t *testing.T) {
 	l := newLibrary(strings.Repeat(digits, 300_000)) // 3 MB

@@ -194,12 +194,8 @@ func overrides(h http.Header) bool {
 
 // answer uses what is stored, or asks the upstream.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, q *query) error {
-	o, soft, stored := h.cache.lookup(q)
+	o, soft, fwd := h.cache.lookup(q)
 	if o == nil {
-		fwd := fwdURIMiss
-		if stored {
-			fwd = fwdVaryMiss
-		}
 		if q.directives.onlyIfCached {
 			return h.gatewayTimeout(w, r, q)
 		}

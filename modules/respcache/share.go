@@ -51,6 +51,9 @@ func (l *lead) share(resp response, t terms) (reason string) {
 	o.mark(namesOf(&l.q.target, tags, groups))
 	l.h.cache.learn(l.q, l.header)
 	l.f.object, l.f.stream, l.f.stored = o, newStream(b, l.h.maxObject()), true
+	if l.status == http.StatusPartialContent && !o.partial() {
+		o.forPlainClients()
+	}
 	if l.prefix != nil {
 		o.absorb(l.prefix)
 		b.copyFrom(0, l.prefix.body, l.prefix.length)
