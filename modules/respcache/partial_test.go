@@ -87,19 +87,29 @@ func TestParts(t *testing.T) {
 		steps  []step
 	}{
 		"a part answers for itself": {steps: []step{
-			{"Range: bytes=-5", 206, "56789", "bytes=-5"}, {"Range: bytes=-5", 206, "56789", ""}, {"Range: bytes=6-8", 206, "678", ""},
-			{"Range: bytes=6-", 206, "6789", ""}, {"Range: bytes=-1", 206, "9", ""}, {"Range: bytes=5-5,7-8", 206, "", ""},
+			{"Range: bytes=-5", 206, "56789", "bytes=-5"},
+			{"Range: bytes=-5", 206, "56789", ""},
+			{"Range: bytes=6-8", 206, "678", ""},
+			{"Range: bytes=6-", 206, "6789", ""},
+			{"Range: bytes=-1", 206, "9", ""},
+			{"Range: bytes=5-5,7-8", 206, "", ""},
 		}},
 		"and for nothing else": {steps: []step{
-			{"Range: bytes=2-5", 206, "2345", "bytes=2-5"}, {"Range: bytes=1-5", 206, "12345", "bytes=1-5"}, {"Range: bytes=5-6", 206, "56", "bytes=5-6"},
+			{"Range: bytes=2-5", 206, "2345", "bytes=2-5"},
+			{"Range: bytes=1-5", 206, "12345", "bytes=1-5"},
+			{"Range: bytes=5-6", 206, "56", "bytes=5-6"},
 			{"", 200, digits, "whole"},
 		}},
 		"parts that touch are joined": {steps: []step{
 			{"Range: bytes=2-3", 206, "23", "bytes=2-3"}, {"Range: bytes=4-6", 206, "456", "bytes=4-6"}, {"Range: bytes=2-6", 206, "23456", ""},
 		}},
 		"parts with a gap stand side by side": {steps: []step{
-			{"Range: bytes=0-2", 206, "012", "bytes=0-2"}, {"Range: bytes=7-9", 206, "789", "bytes=7-9"},
-			{"Range: bytes=1-2", 206, "12", ""}, {"Range: bytes=8-9", 206, "89", ""}, {"Range: bytes=3-6", 206, "3456", "bytes=3-6"}, {"", 200, digits, ""},
+			{"Range: bytes=0-2", 206, "012", "bytes=0-2"},
+			{"Range: bytes=7-9", 206, "789", "bytes=7-9"},
+			{"Range: bytes=1-2", 206, "12", ""},
+			{"Range: bytes=8-9", 206, "89", ""},
+			{"Range: bytes=3-6", 206, "3456", "bytes=3-6"},
+			{"", 200, digits, ""},
 		}},
 		"all of it at once is the whole": {steps: []step{{"Range: bytes=-10", 206, digits, "bytes=-10"}, {"", 200, digits, ""}}},
 		"a beginning is completed":       {steps: []step{{"Range: bytes=0-3", 206, "0123", "bytes=0-3"}, {"", 200, digits, "bytes=4-"}, {"", 200, digits, ""}}},
@@ -448,8 +458,10 @@ func TestPartsDriveOutNothing(t *testing.T) {
 func TestPartsInCacheStatus(t *testing.T) {
 	d := newDirect(t, newLibrary(digits).ServeHTTP)
 	for _, step := range []struct{ r, want string }{
-		{"bytes=0-3", "Gatehouse; fwd=uri-miss; fwd-status=206; ttl=3"}, {"bytes=1-2", "Gatehouse; hit; ttl=3"},
-		{"bytes=3-5", "Gatehouse; fwd=partial; fwd-status=206"}, {"bytes=0-", "Gatehouse; fwd=partial; fwd-status=206; ttl=3"},
+		{"bytes=0-3", "Gatehouse; fwd=uri-miss; fwd-status=206; ttl=3"},
+		{"bytes=1-2", "Gatehouse; hit; ttl=3"},
+		{"bytes=3-5", "Gatehouse; fwd=partial; fwd-status=206"},
+		{"bytes=0-", "Gatehouse; fwd=partial; fwd-status=206; ttl=3"},
 		{"bytes=9-", "Gatehouse; hit"},
 	} {
 		got := d.get("http://example.com/", "Range", step.r)
