@@ -150,8 +150,8 @@ func (c *Chooser) score(s *scan, slot *slot, candidate *Candidate) {
 		slot.score = float32(u.bandwidth(s.now))
 	} else {
 		l := level(q)
-		slot.score = float32(loadFloat(&u.price[l]))
-		slot.rank *= 1 + float32(loadFloat(&u.typical))
+		slot.score = float32(u.published.price(l, max(0, c.params.Queueing)))
+		slot.rank *= 1 + float32(loadFloat(&u.published.typical))
 		if quiet := u.silence(s.now, l, c.params.Silence); quiet > 0 {
 			slot.score += float32(quiet)
 			slot.stalled = true
