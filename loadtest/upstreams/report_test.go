@@ -162,7 +162,7 @@ func TestReportsAreTables(t *testing.T) {
 	b.settings.cost, b.settings.contenders, b.contenders = true, costContenders(), costContenders()
 	text, _ = costReport(b, []block{{again, 0, 200, 202}, {leastTime, 0, 200, 208}}, true, "")
 	for _, want := range []string{
-		"the largest of the rounds: 1.0 %",
+		"the median of the rounds: 1.0 %",
 		"| CPU a request to least_conn: Gatehouse least_response_time | <= 1.030 | 1.040 | missed |\n",
 		"| CPU a request to least_conn: Gatehouse guard, least_conn | <= 1.030 | - | not measured |\n",
 		"| Gatehouse least_response_time | 208.0 | 200.0 | 1.040 | 1.040 | 1.040 |\n",

@@ -38,9 +38,12 @@ type scan struct {
 	zoned      bool
 	n          int
 	total      int64
-	index      [FullScan]int32
-	slots      [FullScan]slot
+	index      []int32
+	slots      []slot
 }
+
+// fewSlots is the size of most pools, for which a scan shall touch little memory.
+const fewSlots = 8
 
 // draw32 returns 32 random bits: a linear congruential step, of which the upper half is good, seeded for each choice.
 func (s *scan) draw32() uint32 {
