@@ -43,7 +43,7 @@ type scan struct {
 }
 
 // fewSlots is the size of most pools, for which a scan shall touch little memory.
-const fewSlots = 8
+const fewSlots = 16
 
 // draw32 returns 32 random bits: a linear congruential step, of which the upper half is good, seeded for each choice.
 func (s *scan) draw32() uint32 {
