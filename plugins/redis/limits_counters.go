@@ -44,6 +44,7 @@ type limitCounters struct {
 	spec   reqlimit.Spec
 	script *Script
 	prefix string // of the keys, up to the brace that opens their hash tag
+	batch  batch  // of a sliding window's decisions
 }
 
 func newLimitCounters(h *hub, spec reqlimit.Spec) (*limitCounters, error) {
@@ -66,51 +67,52 @@ func (c *limitCounters) Take(ctx context.Context, ask *reqlimit.Ask, result *win
 // grant asks for something from low to high, and returns what it got.
 func (c *limitCounters) grant(ctx context.Context, ask *reqlimit.Ask, low, high int64, result *window.Result) (int64, error) {
 	c.hub.begin()
+	if c.spec.Algorithm == reqlimit.Sliding {
+		d := &decision{key: c.keys(ask)[0], rule: ask.Rule, low: low, high: high}
+		if err := c.decide(ctx, d); err != nil {
+			return 0, fmt.Errorf("counting in redis: %w", err)
+		}
+		return c.readState(d, result)
+	}
 	args := c.arguments(ask, "take", low, high, nil)
 	cmd, err := c.hub.client.Run(ctx, c.script, c.keys(ask), args...)
 	if err != nil {
 		return 0, fmt.Errorf("counting in redis: %w", err)
 	}
-	var granted int64
-	if c.spec.Algorithm == reqlimit.Sliding {
-		granted, err = c.readState(ask.Rule, low, cmd, result)
-	} else {
-		granted, err = read(ask.Rule, low, cmd, result)
-	}
+	granted, err := read(ask.Rule, low, cmd, result)
 	if err != nil {
 		return 0, fmt.Errorf("counting in redis: an unexpected answer, %v: %w", cmd.Val(), err)
 	}
 	return granted, nil
 }
 
-// stateHeader is how many bytes a window's state has before its counts: the newest bucket's number, and their sum.
-const stateHeader = 6 + 5
+const (
+	// grantBytes is how many bytes of an answer say what was granted.
+	grantBytes = 5
+	// epochBytes and totalBytes are how many bytes a window's state has before its counts: the newest bucket's number, and
+	// their sum.
+	epochBytes, totalBytes = 6, 5
+)
+
+// stateBytes is how many bytes a window's state has.
+func (c *limitCounters) stateBytes(rule *window.Rule) int {
+	return epochBytes + totalBytes + rule.Bytes()*(c.spec.Buckets+1)
+}
 
 // errReply is an answer that no script of ours gives.
 var errReply = errors.New("it is not the script's")
 
 // readState works a result out from the state that a script answers with.
-func (c *limitCounters) readState(rule *window.Rule, low int64, cmd *goredis.Cmd, result *window.Result) (int64, error) {
-	reply, err := cmd.Slice()
-	if err != nil || len(reply) != 3 {
-		return 0, errReply
-	}
-	granted, ok1 := reply[0].(int64)
-	now, ok2 := reply[1].(int64)
-	state, ok3 := reply[2].(string)
-	slots, bytes := c.spec.Buckets+1, rule.Bytes()
-	size := stateHeader + bytes*slots
-	if !ok1 || !ok2 || !ok3 || len(state) != size*len(rule.Windows) {
-		return 0, errReply
-	}
+func (c *limitCounters) readState(d *decision, result *window.Result) (int64, error) {
+	granted, state, size := number(d.reply[:grantBytes])-1, d.reply[grantBytes:], c.stateBytes(d.rule)
 	algorithm := window.Sliding{Buckets: c.spec.Buckets}
 	words := make([]uint32, 0, 2+window.MaxBuckets+1)
 	result.Allowed, result.Violated, result.Retry = true, -1, 0
-	for i, w := range rule.Windows {
-		words = unpackState(words[:0], state[i*size:(i+1)*size], bytes)
+	for i, w := range d.rule.Windows {
+		words = unpackState(words[:algorithm.Words()], state[i*size:(i+1)*size], d.rule.Bytes())
 		// The script's buckets are whole microseconds long.
-		w.Period = time.Duration(c.unit(w).(int64)*int64(c.spec.Buckets)) * time.Microsecond
-		v := algorithm.Check(words, w, now*1000, max(low, granted))
+		w.Period = time.Duration(c.width(w)*int64(c.spec.Buckets)) * time.Microsecond
+		v := algorithm.Check(words, w, d.now*1000, max(d.low, granted))
 		result.States[i] = window.State{Remaining: max(v.Room-max(granted, 0), 0), Reset: v.Reset}
 		result.Receipt[i] = int64(words[0]) | int64(words[1])<<32
 		if granted < 0 && !v.Fits {
@@ -118,24 +120,23 @@ func (c *limitCounters) readState(rule *window.Rule, low int64, cmd *goredis.Cmd
 		}
 	}
 	if granted < 0 && result.Allowed {
-		return 0, errReply
+		return 0, fmt.Errorf("counting in redis: a refusal without a reason: %w", errReply)
 	}
 	return granted, nil
 }
 
 // unpackState turns what a script packed into the words of window.Sliding.
 func unpackState(words []uint32, state string, bytes int) []uint32 {
-	var epoch uint64
-	for _, b := range []byte(state[:6]) {
-		epoch = epoch<<8 | uint64(b)
-	}
-	words = append(words, uint32(epoch), uint32(epoch>>32))
-	for at := stateHeader; at < len(state); at += bytes {
-		var n uint32
-		for _, b := range []byte(state[at : at+bytes]) {
-			n = n<<8 | uint32(b)
+	epoch := number(state[:epochBytes])
+	words[0], words[1] = uint32(epoch), uint32(epoch>>32)
+	counts := words[2:]
+	slots := int64(len(counts))
+	slot := epoch % slots
+	for at := epochBytes + totalBytes; at < len(state); at += bytes {
+		counts[slot] = uint32(number(state[at : at+bytes]))
+		if slot--; slot < 0 {
+			slot = slots - 1
 		}
-		words = append(words, n)
 	}
 	return words
 }
@@ -166,7 +167,12 @@ func read(rule *window.Rule, low int64, cmd *goredis.Cmd, result *window.Result)
 
 // Give implements reqlimit.Counters.
 func (c *limitCounters) Give(ctx context.Context, ask *reqlimit.Ask, receipt *window.Receipt) error {
-	_, err := c.hub.client.Run(ctx, c.script, c.keys(ask), c.arguments(ask, "give", ask.Cost, 0, receipt)...)
+	var err error
+	if c.spec.Algorithm == reqlimit.Sliding {
+		err = c.decide(ctx, &decision{key: c.keys(ask)[0], rule: ask.Rule, give: true, low: ask.Cost, receipt: *receipt})
+	} else {
+		_, err = c.hub.client.Run(ctx, c.script, c.keys(ask), c.arguments(ask, "give", ask.Cost, 0, receipt)...)
+	}
 	if err != nil {
 		return fmt.Errorf("giving back in redis: %w", err)
 	}
@@ -213,7 +219,7 @@ func (c *limitCounters) tag(ask *reqlimit.Ask) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// arguments are the script's.
+// arguments are those of the scripts that make one decision a call.
 func (c *limitCounters) arguments(ask *reqlimit.Ask, op string, low, high int64, receipt *window.Receipt) []any {
 	always := "0"
 	if c.spec.Always {
@@ -221,9 +227,6 @@ func (c *limitCounters) arguments(ask *reqlimit.Ask, op string, low, high int64,
 	}
 	args := make([]any, 0, 7+3*len(ask.Rule.Windows))
 	args = append(args, op, low, high, always)
-	if c.spec.Algorithm == reqlimit.Sliding {
-		args = append(args, ask.Rule.Bytes(), c.spec.Buckets+1)
-	}
 	for i, w := range ask.Rule.Windows {
 		var at int64
 		if receipt != nil {
@@ -234,14 +237,16 @@ func (c *limitCounters) arguments(ask *reqlimit.Ask, op string, low, high int64,
 	return args
 }
 
+// width is the length of a bucket in microseconds.
+func (c *limitCounters) width(w window.Window) int64 {
+	buckets := int64(c.spec.Buckets)
+	return (w.Period.Microseconds() + buckets - 1) / buckets
+}
+
 // unit is the time that the script is given with a limit, in microseconds.
 func (c *limitCounters) unit(w window.Window) any {
 	period := w.Period.Microseconds()
-	switch c.spec.Algorithm {
-	case reqlimit.Sliding:
-		buckets := int64(c.spec.Buckets)
-		return (period + buckets - 1) / buckets
-	case reqlimit.GCRA:
+	if c.spec.Algorithm == reqlimit.GCRA {
 		return strconv.FormatFloat(interval(period, w.Limit), 'f', -1, 64)
 	}
 	return period
