@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// recentBits is how many banned addresses are remembered, as a power of two: 128 KiB of pointers for each list.
+// recentBits is how many banned addresses are remembered, as a power of two.
 const recentBits = 14
 
 // recent remembers where addresses that are banned were found. Whoever is banned tends to go on, and the routing table of a
@@ -17,7 +17,10 @@ const recentBits = 14
 //
 // An address has two places. What is there stays until the list has changed, so that a flood from more addresses than there
 // are places neither allocates nor drives out what is remembered.
-type recent [1 << recentBits]atomic.Pointer[hit]
+type recent struct {
+	tags [1 << recentBits]atomic.Uint32 // of the hits, so that a place with another address is not looked into
+	hits [1 << recentBits]atomic.Pointer[hit]
+}
 
 // hit is an address and the ban that was found, while the list is the one of the view.
 type hit struct {
@@ -30,30 +33,35 @@ type hit struct {
 // mark tells views apart, and holds no memory of theirs.
 type mark struct{ _ byte }
 
-// place is the first place of an address; the other one is beside it.
-func place(addr netip.Addr) uint64 {
+// place is the first place of an address, and its tag. The other place is beside the first.
+func place(addr netip.Addr) (at uint64, tag uint32) {
 	a := addr.As16()
-	return ((binary.BigEndian.Uint64(a[:8])*golden ^ binary.BigEndian.Uint64(a[8:])) * golden) >> (64 - recentBits)
+	sum := (binary.BigEndian.Uint64(a[:8])*golden ^ binary.BigEndian.Uint64(a[8:])) * golden
+	return sum >> (64 - recentBits), uint32(sum >> (32 - recentBits))
 }
 
 // find returns what was found for an address, unless the list has changed since then.
 func (r *recent) find(addr netip.Addr, view *mark) *hit {
-	at := place(addr)
+	at, tag := place(addr)
 	for range 2 {
-		if h := r[at].Load(); h != nil && h.addr == addr && h.view == view {
-			return h
+		if r.tags[at].Load() == tag {
+			if h := r.hits[at].Load(); h != nil && h.addr == addr && h.view == view {
+				return h
+			}
 		}
 		at ^= 1
 	}
 	return nil
 }
 
-// add remembers what was found, if there is room.
+// add remembers what was found, if there is room. Two that add at once may leave the tag of the one with the hit of the other,
+// who is then looked up anew each time, and not found wrongly.
 func (r *recent) add(addr netip.Addr, view *mark, prefix netip.Prefix, e entry) {
-	at := place(addr)
+	at, tag := place(addr)
 	for range 2 {
-		if old := r[at].Load(); old == nil || old.view != view {
-			r[at].Store(&hit{view, addr, prefix, e})
+		if old := r.hits[at].Load(); old == nil || old.view != view {
+			r.hits[at].Store(&hit{view, addr, prefix, e})
+			r.tags[at].Store(tag)
 			return
 		}
 		at ^= 1
