@@ -39,20 +39,22 @@ func TestBatchDecidesAsOneByOne(t *testing.T) {
 			together, apart := make([]*decision, maxBatch), make([]*decision, maxBatch)
 			for i := range together {
 				d := randomDecision(r, v, rules, now)
-				other := *d
-				d.key, other.key = "together"+d.key, "apart"+d.key
-				together[i], apart[i] = d, &other
+				apart[i] = &decision{
+					keys: []string{"apart" + d.keys[0]}, rule: d.rule, give: d.give, low: d.low, high: d.high, receipt: d.receipt,
+				}
+				d.keys[0] = "together" + d.keys[0]
+				together[i] = d
 			}
 			settle(t, v.limitCounters, together)
 			for i, d := range apart {
 				settle(t, v.limitCounters, apart[i:i+1])
-				if got := together[i]; got.reply != d.reply || got.now != d.now {
-					t.Fatalf("decision %d at %v: together %q, apart %q", i, now, got.reply, d.reply)
+				if got := together[i]; got.granted != d.granted || got.state != d.state || got.now != d.now {
+					t.Fatalf("decision %d at %v: together %d %q, apart %d %q", i, now, got.granted, got.state, d.granted, d.state)
 				}
 				if d.give {
 					continue
 				}
-				if number(d.reply[:grantBytes]) > 0 {
+				if d.granted >= 0 {
 					granted++
 				} else {
 					refused++
@@ -68,12 +70,12 @@ func TestBatchDecidesAsOneByOne(t *testing.T) {
 // randomDecision draws from few keys, so that several decisions of a batch meet.
 func randomDecision(r *rand.Rand, v *virtual, rules []window.Rule, now time.Duration) *decision {
 	rule := &rules[r.IntN(len(rules))]
-	d := &decision{key: v.tag(&reqlimit.Ask{Key: fmt.Append(nil, r.IntN(4)), Rule: rule}), rule: rule, low: r.Int64N(4)}
+	d := &decision{keys: v.keys(&reqlimit.Ask{Key: fmt.Append(nil, r.IntN(4)), Rule: rule}), rule: rule, low: r.Int64N(4)}
 	d.high = d.low + r.Int64N(3)
 	if r.IntN(4) == 0 {
 		d.give = true
 		for i, w := range rule.Windows {
-			d.receipt[i] = now.Microseconds()/v.width(w) - r.Int64N(10) + 1
+			d.receipt[i] = now.Microseconds()/packed{v.spec}.width(w) - r.Int64N(10) + 1
 		}
 	}
 	return d
@@ -84,7 +86,7 @@ func settle(t *testing.T, c *limitCounters, list []*decision) {
 	t.Helper()
 	cmd, err := c.send(list)
 	if err == nil {
-		err = c.hand(list, cmd)
+		err = c.dialect.hand(list, cmd)
 	}
 	if err != nil {
 		t.Fatal(err)
