@@ -18,7 +18,7 @@ import (
 // knows no breaker; so a hook completes calls.
 type call struct {
 	*goredis.Cmd
-	done  chan<- struct{} // of capacity 1
+	done  chan<- struct{} // of capacity 1; nil for a command that its caller sends itself
 	state atomic.Int32
 }
 
@@ -35,7 +35,7 @@ func (*call) NoRetry() bool { return true }
 
 // complete wakes the one who waits, once: done is another call's afterwards.
 func (k *call) complete() {
-	if k.state.Swap(completed) != completed {
+	if k.state.Swap(completed) != completed && k.done != nil {
 		k.done <- struct{}{}
 	}
 }
