@@ -81,6 +81,7 @@ chaos: ## Break everything around idempotency keys, with three seeds (SEED= take
 	.ci/need-redis
 	for seed in $(or $(SEED),1 2 3); do go run ./loadtest/idempotency -seed $$seed || exit 1; done
 	go run ./loadtest/idempotency -faults redis -keys 2000
+	go run ./loadtest/idempotency -faults kill -keys 2000
 	for control in lock-ttl set-nx; do go run ./loadtest/idempotency -algorithm $$control -keys 200 -patience 3s || exit 1; done
 
 .PHONY: loadtest

@@ -23,7 +23,7 @@ type call struct {
 
 // ticket says how far something is on its way, and wakes the one who waits for it.
 type ticket struct {
-	done  chan<- struct{} // of capacity 1
+	done  chan<- struct{} // of capacity 1; nil for a command that its caller sends itself
 	state atomic.Int32
 }
 
@@ -43,7 +43,7 @@ func (t *ticket) depart() bool { return t.state.CompareAndSwap(waiting, sent) }
 
 // complete wakes the one who waits, once: done is another's afterwards.
 func (t *ticket) complete() {
-	if t.state.Swap(completed) != completed {
+	if t.state.Swap(completed) != completed && t.done != nil {
 		t.done <- struct{}{}
 	}
 }
