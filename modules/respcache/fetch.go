@@ -236,6 +236,7 @@ func (l *lead) panicked() {
 	}
 	l.h.countDrop(reasonBroken)
 	l.f.stream.finish(errTruncated)
+	l.detach()
 	if l.sent != nil {
 		<-l.sent
 		l.sent = nil
