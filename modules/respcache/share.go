@@ -4,7 +4,6 @@
 package respcache
 
 import (
-	"context"
 	"net/http"
 	"slices"
 	"strconv"
