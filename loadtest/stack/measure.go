@@ -220,10 +220,12 @@ func (b *bench) startProxy(ctx context.Context, c contender) (*lab.Proxy, error)
 	if err != nil {
 		return nil, err
 	}
-	at := places{
-		origin: b.origins.Addresses[0], ingest: b.origins.Addresses[1], redis: b.redis,
-		admin: "127.0.0.1:" + strconv.Itoa(admin),
-	}
+	return b.startProxyAt(ctx, c, "127.0.0.1:"+strconv.Itoa(admin))
+}
+
+// startProxyAt is startProxy with an address for the admin endpoint.
+func (b *bench) startProxyAt(ctx context.Context, c contender, admin string) (*lab.Proxy, error) {
+	at := places{origin: b.origins.Addresses[0], ingest: b.origins.Addresses[1], redis: b.redis, admin: admin}
 	p, err := lab.StartProxy(ctx, lab.Setup{
 		Name: c.name, Within: b.folder, Path: "/healthz",
 		Command: func(folder string, port int) (lab.Command, error) { return c.command(b.programs, at, folder, port) },
