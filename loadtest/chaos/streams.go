@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -43,7 +44,10 @@ func (w *world) openStreams(ctx context.Context, end context.Context) (*streams,
 			}
 			for try := 0; ; try++ {
 				wrong, err := open(ctx, p)
-				if err != nil || (wrong && try > 100) {
+				if err == nil && wrong && try > 100 {
+					err = errors.New("the proxy chooses one upstream only")
+				}
+				if err != nil {
 					failed <- fmt.Errorf("opening a stream: %w", err)
 					return
 				}
