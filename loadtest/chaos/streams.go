@@ -67,8 +67,9 @@ func (w *world) openStreams(ctx context.Context, end context.Context) (*streams,
 }
 
 // atMortal reports whether a stream goes to the upstream that will be killed: it says nothing of the proxy.
+// The control keeps those, too: least_conn would choose that upstream for ever, as it has no streams.
 func (s *streams) atMortal(answer http.Header) bool {
-	return answer.Get("X-Origin") == s.origins[mortal].name
+	return !s.control && answer.Get("X-Origin") == s.origins[mortal].name
 }
 
 // cut notes the end of a stream.

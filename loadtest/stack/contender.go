@@ -93,7 +93,7 @@ func contenders() []contender {
 		{name: "nginx", title: "nginx, no access log", program: nginx, file: "nginx.conf"},
 		{name: "haproxy", title: "HAProxy, no access log", program: haproxy, file: "haproxy.cfg"},
 	}
-	return append(all, each()...)
+	return append(all, alone()...)
 }
 
 // named finds a contender. The names are this program's own.

@@ -5,8 +5,8 @@ package main
 
 import "net/http"
 
-// each are the modules that are measured one at a time, and Caddy's log to a file, which one of them takes the place of.
-func each() []contender {
+// alone are the modules that are measured one at a time, and Caddy's log to a file, which one of them takes the place of.
+func alone() []contender {
 	one := func(snippet, title, module string) contender {
 		c := contender{name: "each_" + snippet, title: "Gatehouse, " + title + " alone", file: "each.caddyfile", env: []string{"EACH=" + snippet}}
 		if module != "" {
@@ -28,7 +28,7 @@ func each() []contender {
 // eachComparisons set every module beside the same program with nothing configured.
 func eachComparisons() []comparison {
 	all := []comparison{{again, plainNone, plainAgain, beside, 0, miss, http.StatusOK, true}}
-	for _, c := range each() {
+	for _, c := range alone() {
 		all = append(all, comparison{c.name, "off_shipped", c.name, beside, 0, miss, http.StatusOK, true})
 	}
 	return all

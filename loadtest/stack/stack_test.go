@@ -29,7 +29,7 @@ func TestParse(t *testing.T) {
 		{rounds: "7", check: func(s settings) bool { return s.rounds == 7 }},
 		{line: "-comparisons hit,again", check: func(s settings) bool { return lab.Names(s.comparisons) == "again,hit" }},
 		{line: "-short -comparisons all_loaded", check: func(s settings) bool { return lab.Names(s.comparisons) == "all_loaded" }},
-		{line: "-each", short: "1", check: func(s settings) bool { return len(s.comparisons) == len(each())+1 }},
+		{line: "-each", short: "1", check: func(s settings) bool { return len(s.comparisons) == len(alone())+1 }},
 		{line: "-soak 10m", check: func(s settings) bool { return s.soak == 10*time.Minute }},
 		{line: "-soak 1s", want: "-soak: 1s is less than"},
 		{line: "-rounds -1", want: "above 0"},
