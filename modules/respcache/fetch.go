@@ -236,7 +236,6 @@ func (l *lead) panicked() {
 	}
 	l.h.countDrop(reasonBroken)
 	l.f.stream.finish(errTruncated)
-	l.detach()
 	if l.sent != nil {
 		<-l.sent
 		l.sent = nil

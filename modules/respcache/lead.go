@@ -53,8 +53,6 @@ type lead struct {
 	expected  int64 // Content-Length, or -1
 	reason    string
 	sent      chan error // of the goroutine that writes to the client; nil if there is none
-	// deliver writes a stream's content to the client. It is nil once a goroutine does, or if nothing is left to do.
-	deliver func() error
 }
 
 func (h *Handler) newLead(w http.ResponseWriter, r *http.Request, q *query, f *fill, fwd string) *lead {
@@ -120,9 +118,6 @@ func (l *lead) Write(p []byte) (int, error) {
 	case direct:
 		return l.w.Write(p)
 	case shared:
-		if l.deliver != nil && l.f.stream.length()+int64(len(p)) != l.expected {
-			l.detach() // there is more to come, or more than was announced
-		}
 		return l.f.stream.write(l.ctx, p)
 	}
 	return len(p), nil
@@ -147,7 +142,6 @@ func (l *lead) FlushError() error {
 	if l.mode == direct {
 		return http.NewResponseController(l.w).Flush()
 	}
-	l.detach()
 	return nil
 }
 
@@ -308,15 +302,10 @@ func (l *lead) complete(err error) error {
 // awaitClient waits until the client has its answer. A client that has part of one must not take it for the whole: its
 // connection is cut, as net/http does for a handler that panics with ErrAbortHandler.
 func (l *lead) awaitClient(err error) error {
-	var sent error
-	switch {
-	case l.deliver != nil:
-		sent = l.deliver()
-	case l.sent != nil:
-		sent = <-l.sent
-	default:
+	if l.sent == nil {
 		return err
 	}
+	sent := <-l.sent
 	if l.mode == shared && (err != nil || sent != nil || l.reason == reasonBroken) {
 		panic(http.ErrAbortHandler)
 	}

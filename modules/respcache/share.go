@@ -4,6 +4,7 @@
 package respcache
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -108,7 +109,7 @@ func (l *lead) newObject(resp response, t terms, header http.Header, fields []va
 	return o
 }
 
-// serveStream answers the client with a stream's object, and leaves its body to a goroutine unless it is small.
+// serveStream answers the client with a stream's object and leaves its body to a goroutine.
 func (l *lead) serveStream(o *object) {
 	if l.w == nil {
 		return
@@ -124,33 +125,15 @@ func (l *lead) serveStream(o *object) {
 	}
 	l.q.dryDetail(&status)
 	writeHead(l.w, o, &s, &status, o.initialAge, o.initialAge >= time.Second || l.header["Age"] != nil)
-	client := l.r.Context()
-	l.deliver = func() error {
+	l.sent = make(chan error, 1)
+	go func(client context.Context) {
 		var err error
 		if s.part != noBody {
 			err = reader.copyTo(client, l.w, s.stretch())
 		}
 		reader.leave()
-		return err
-	}
-	if l.expected < 0 || l.expected > atOnce {
-		l.detach()
-	}
-}
-
-// atOnce is the largest body that may be written to the client after it has come, if it comes in one piece: waking another
-// goroutine for so little costs more than writing it.
-const atOnce = 16 << 10
-
-// detach leaves the rest of the body to a goroutine, if it is not yet, so that neither a slow client nor a slow upstream holds up
-// the other.
-func (l *lead) detach() {
-	if l.deliver == nil {
-		return
-	}
-	deliver, sent := l.deliver, make(chan error, 1)
-	l.deliver, l.sent = nil, sent
-	go func() { sent <- deliver() }()
+		l.sent <- err
+	}(l.r.Context())
 }
 
 // learn remembers what an answer says about the queries of its path.
