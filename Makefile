@@ -11,6 +11,8 @@ DOCTESTS  ?= TestDocs|TestLayout
 K6        ?= smoke bans upstreams failover
 TARGETS   ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64
 DIST      ?= dist
+SEED      ?=
+SHORT     ?=
 
 # As in xcaddy.json, which also has to set the names that main.go sets here; a test in cmd/xbuild compares the two binaries.
 BUILDFLAGS = -trimpath -tags nobadger,nomysql,nopgx -ldflags "-s -w -X github.com/caddyserver/caddy/v2.CustomVersion=$(VERSION)"
@@ -77,12 +79,16 @@ live: ## Compare upstream selection on real proxies, beside nginx and HAProxy wh
 	go run ./loadtest/upstreams -cost
 
 .PHONY: chaos
-chaos: ## Break everything around idempotency keys, with three seeds (SEED= takes one), and the two controls that must fail
+chaos: ## Break everything around three proxies under load, and the control that must fail; SHORT=1 leaves out the long runs
 	.ci/need-redis
+	go run ./loadtest/chaos $(if $(SEED),-seed $(SEED))
+	go run ./loadtest/chaos -short -control
+ifneq ($(SHORT),1)
 	for seed in $(or $(SEED),1 2 3); do go run ./loadtest/idempotency -seed $$seed || exit 1; done
 	go run ./loadtest/idempotency -faults redis -keys 2000
 	go run ./loadtest/idempotency -faults kill -keys 2000
 	for control in lock-ttl set-nx; do go run ./loadtest/idempotency -algorithm $$control -keys 200 -patience 3s || exit 1; done
+endif
 
 .PHONY: loadtest
 loadtest: bin/tools/vegeta ## Measure what everything costs beside plain Caddy; SHORT=1 takes two minutes

@@ -30,14 +30,17 @@ type Process struct {
 	cmd *exec.Cmd
 }
 
-// StartCommand starts one. It keeps the end of the output, save where the command has a place for it.
+// StartCommand starts one. It keeps the end of the output, save where the command has a place for it. A command that needs
+// more of the system than OwnGroup adds to that.
 func StartCommand(cmd *exec.Cmd) (*Process, error) {
 	log, ended := new(tail), make(chan struct{})
 	if cmd.Stdout == nil {
 		cmd.Stdout = log
 	}
 	cmd.Stderr = log
-	cmd.SysProcAttr = ownGroup()
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = OwnGroup()
+	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", cmd.Path, err)
 	}
@@ -63,6 +66,12 @@ func (p *Process) Stop() {
 func (p *Process) Kill() {
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // fails only if nothing is left of the group
 }
+
+// Signal sends a signal to the process itself.
+func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
+
+// ID is the process's number.
+func (p *Process) ID() int { return p.cmd.Process.Pid }
 
 // Status is the exit status of a process that has ended, -1 of one that a signal ended.
 func (p *Process) Status() int { return p.cmd.ProcessState.ExitCode() }

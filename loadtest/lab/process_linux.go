@@ -16,9 +16,9 @@ import (
 // clockTick is the unit of times in /proc/PID/stat: USER_HZ, which is 100 wherever Linux runs Go programs.
 const clockTick = time.Second / 100
 
-// ownGroup puts a child into a process group of its own, and has the kernel end it when this process dies without having
+// OwnGroup puts a child into a process group of its own, and has the kernel end it when this process dies without having
 // stopped it. SIGTERM, since nginx passes that on to its workers, which a SIGKILL would leave behind.
-func ownGroup() *syscall.SysProcAttr {
+func OwnGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }
 

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// ownGroup puts a child into a process group of its own.
-func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+// OwnGroup puts a child into a process group of its own.
+func OwnGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 // cpuTime is read from /proc, which only Linux has.
 func cpuTime(int) (time.Duration, error) { return 0, errors.ErrUnsupported }

@@ -30,6 +30,7 @@ type contender struct {
 	redis       bool     // needs a Redis
 	env         []string // of the process
 	prepare     []string // arguments of our program, run once the proxy serves; its admin endpoint is at ADMIN
+	admin       bool     // has an admin endpoint, whatever the file says
 }
 
 type program int
@@ -61,7 +62,7 @@ func contenders() []contender {
 		"http.handlers.ip_ban", "http.handlers.request_limit", "http.handlers.response_cache", "http.handlers.idempotency_key",
 		"http.reverse_proxy.selection_policies.least_response_time", "caddy.logging.writers.ship",
 	}
-	return []contender{
+	all := []contender{
 		{name: plainNone, title: "Caddy, no access log", program: plainCaddy, file: "plain_none.caddyfile"},
 		{name: plainAgain, title: "Caddy, no access log, again", program: plainCaddy, file: "plain_none.caddyfile"},
 		{name: plainFile, title: "Caddy, access log to a file", program: plainCaddy, file: "plain_file.caddyfile"},
@@ -92,6 +93,7 @@ func contenders() []contender {
 		{name: "nginx", title: "nginx, no access log", program: nginx, file: "nginx.conf"},
 		{name: "haproxy", title: "HAProxy, no access log", program: haproxy, file: "haproxy.cfg"},
 	}
+	return append(all, alone()...)
 }
 
 // named finds a contender. The names are this program's own.
@@ -148,6 +150,9 @@ func (c contender) command(p programs, at places, folder string, port int) (lab.
 		"CORES=" + strconv.Itoa(runtime.NumCPU()),
 	}
 	command := lab.Command{Path: p.path(c.program), File: c.file, Text: string(text)}
+	if c.admin {
+		command.Text = strings.Replace(command.Text, "admin off", "admin "+at.admin, 1)
+	}
 	file := filepath.Join(folder, c.file)
 	switch c.program {
 	case nginx: // which reads no environment

@@ -25,6 +25,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
@@ -37,6 +38,7 @@ type settings struct {
 	output      string
 	vegeta      string
 	comparisons []comparison
+	soak        time.Duration // 0: compare instead
 }
 
 func main() {
@@ -80,6 +82,9 @@ func load(ctx context.Context, s settings, stdout, progress io.Writer) error {
 		return err
 	}
 	defer b.close()
+	if s.soak > 0 {
+		return b.soakAndReport(ctx, stdout)
+	}
 	before := lab.Load()
 	blocks, err := b.all(ctx)
 	if len(blocks) == 0 {
@@ -98,6 +103,7 @@ func load(ctx context.Context, s settings, stdout, progress io.Writer) error {
 func parse(args []string, help io.Writer) (settings, error) {
 	var s settings
 	var list string
+	var each bool
 	set := flag.NewFlagSet("stack", flag.ContinueOnError)
 	set.BoolVar(&s.short, "short", lab.Short(), "one round of short blocks and fewer comparisons, within two minutes")
 	set.IntVar(&s.rounds, "rounds", 0, "how many `times` each is measured (default $ROUNDS, else 5, or 1 with -short)")
@@ -105,9 +111,14 @@ func parse(args []string, help io.Writer) (settings, error) {
 	set.StringVar(&s.output, "o", "bin/loadtest", "the `folder` that gets report.html and report.md")
 	set.StringVar(&s.vegeta, "vegeta", "bin/tools/vegeta", "the load generator's `path`")
 	set.StringVar(&list, "comparisons", "", "only these, by `name`, separated by commas: "+lab.Names(comparisons()))
+	set.BoolVar(&each, "each", false, "measure each module alone, beside the same program with nothing configured")
+	set.DurationVar(&s.soak, "soak", 0, "keep everything switched on under load for so `long` instead, at least 2m")
 	err := lab.Parse(set, args, help)
 	if err != nil {
 		return s, err
+	}
+	if s.soak != 0 && s.soak < leastSoak {
+		return s, fmt.Errorf("-soak: %s is less than %s", s.soak, leastSoak)
 	}
 	standard := 5
 	if s.short {
@@ -119,10 +130,14 @@ func parse(args []string, help io.Writer) (settings, error) {
 	if s.rate < 10 || s.rate > 100000 {
 		return s, fmt.Errorf("-rate: %d is not between 10 and 100000", s.rate)
 	}
-	if s.comparisons, err = lab.Only(comparisons(), list); err != nil {
+	all := comparisons()
+	if each {
+		all = eachComparisons()
+	}
+	if s.comparisons, err = lab.Only(all, list); err != nil {
 		return s, fmt.Errorf("-comparisons: %w", err)
 	}
-	if s.short && list == "" {
+	if s.short && list == "" && !each {
 		s.comparisons = slices.DeleteFunc(s.comparisons, func(c comparison) bool { return !inShort(c) })
 	}
 	return s, nil

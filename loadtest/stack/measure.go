@@ -19,15 +19,16 @@ import (
 
 // times of a block.
 type times struct {
-	warmUp time.Duration // at the block's rate
+	warmUp time.Duration // both contenders together, as fast as they answer: a heap costs most until it was used once
+	settle time.Duration // at the block's rate
 	block  time.Duration // both contenders together
 }
 
 func (s settings) times() times {
 	if s.short {
-		return times{time.Second, 3 * time.Second}
+		return times{2 * time.Second, 500 * time.Millisecond, 3 * time.Second}
 	}
-	return times{3 * time.Second, 16 * time.Second}
+	return times{4 * time.Second, 500 * time.Millisecond, 7 * time.Second}
 }
 
 // loadedShare is which part of its greatest rate a loaded proxy gets.
@@ -73,21 +74,18 @@ func (b *bench) compare(ctx context.Context, c comparison, round int) (done bloc
 
 func (b *bench) measure(ctx context.Context, p *pair) (block, error) {
 	t := b.settings.times()
+	warm, err := b.inTurns(ctx, p, 0, t.warmUp)
+	if err != nil {
+		return block{}, err
+	}
 	switch p.comparison.method {
 	case maximum:
-		if _, err := b.inTurns(ctx, p, 0, t.warmUp); err != nil {
-			return block{}, err
-		}
 		return b.inTurns(ctx, p, 0, t.block)
 	case loaded:
-		most, err := b.inTurns(ctx, p, 0, max(t.warmUp, t.block/4))
-		if err != nil {
-			return block{}, err
-		}
-		rate := int(loadedShare * min(most.base.rate, most.rival.rate))
+		rate := int(loadedShare * min(warm.base.rate, warm.rival.rate))
 		return b.inTurns(ctx, p, max(rate, 1), t.block)
 	default:
-		if _, err := b.together(ctx, p, b.settings.rate, t.warmUp); err != nil {
+		if _, err := b.together(ctx, p, b.settings.rate, t.settle); err != nil {
 			return block{}, err
 		}
 		return b.together(ctx, p, b.settings.rate, t.block)
@@ -222,10 +220,12 @@ func (b *bench) startProxy(ctx context.Context, c contender) (*lab.Proxy, error)
 	if err != nil {
 		return nil, err
 	}
-	at := places{
-		origin: b.origins.Addresses[0], ingest: b.origins.Addresses[1], redis: b.redis,
-		admin: "127.0.0.1:" + strconv.Itoa(admin),
-	}
+	return b.startProxyAt(ctx, c, "127.0.0.1:"+strconv.Itoa(admin))
+}
+
+// startProxyAt is startProxy with an address for the admin endpoint.
+func (b *bench) startProxyAt(ctx context.Context, c contender, admin string) (*lab.Proxy, error) {
+	at := places{origin: b.origins.Addresses[0], ingest: b.origins.Addresses[1], redis: b.redis, admin: admin}
 	p, err := lab.StartProxy(ctx, lab.Setup{
 		Name: c.name, Within: b.folder, Path: "/healthz",
 		Command: func(folder string, port int) (lab.Command, error) { return c.command(b.programs, at, folder, port) },

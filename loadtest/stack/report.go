@@ -59,7 +59,7 @@ func (t table) markdown() string {
 func (r report) method() string {
 	t := r.settings.times()
 	return fmt.Sprintf("Over loopback, before one upstream. Each line sets two proxies beside each other, in the order ABBA, in every round "+
-		"with new processes, after %s of warm-up, for %s; medians of %d rounds, ratios within a round. Latency counts from the "+
+		"with new processes, after %s of warm-up as fast as they answer, for %s; medians of %d rounds, ratios within a round. Latency counts from the "+
 		"time at which a request should have been sent. CPU is user and system time of all processes of a proxy.",
 		t.warmUp, t.block, r.settings.rounds)
 }

@@ -29,6 +29,9 @@ func TestParse(t *testing.T) {
 		{rounds: "7", check: func(s settings) bool { return s.rounds == 7 }},
 		{line: "-comparisons hit,again", check: func(s settings) bool { return lab.Names(s.comparisons) == "again,hit" }},
 		{line: "-short -comparisons all_loaded", check: func(s settings) bool { return lab.Names(s.comparisons) == "all_loaded" }},
+		{line: "-each", short: "1", check: func(s settings) bool { return len(s.comparisons) == len(alone())+1 }},
+		{line: "-soak 10m", check: func(s settings) bool { return s.soak == 10*time.Minute }},
+		{line: "-soak 1s", want: "-soak: 1s is less than"},
 		{line: "-rounds -1", want: "above 0"},
 		{line: "-rate 1", want: "-rate: 1 is not between"},
 		{line: "-comparisons fire", want: `"fire" is none of again,`},
@@ -52,7 +55,7 @@ func TestParse(t *testing.T) {
 
 func TestEveryComparisonHasItsContendersAndTheirFiles(t *testing.T) {
 	seen := map[string]bool{}
-	for _, c := range comparisons() {
+	for _, c := range append(comparisons(), eachComparisons()[1:]...) {
 		if seen[c.name] {
 			t.Errorf("%s is there twice", c.name)
 		}
@@ -246,5 +249,25 @@ func TestAToolThatIsMissingIsSaidInOneLine(t *testing.T) {
 	err = load(context.Background(), s, io.Discard, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "make load-tools") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestSoakComparesQuarters(t *testing.T) {
+	s := soak{length: 2 * time.Minute, before: 40, after: 39}
+	for i := range 12 {
+		s.add(figures{requests: 10, p99: 3}, 100+float64(i)) // the median of the second quarter is 104, of the last 110
+	}
+	s.judge()
+	if s.memory.Met || math.Abs(s.memory.Measured-110.0/104) > 1e-9 {
+		t.Errorf("a heap that grows: %+v", s.memory)
+	}
+	if !s.answered.Met || !s.leftOver.Met || s.leftOver.Measured != 0 {
+		t.Errorf("%+v, %+v", s.answered, s.leftOver)
+	}
+	s.add(figures{wrong: 1, firstWrong: "status 502"}, 100)
+	s.after = 41
+	s.judge()
+	if s.answered.Met || s.leftOver.Met || !strings.Contains(s.markdown(), "status 502") {
+		t.Errorf("%+v, %+v", s.answered, s.leftOver)
 	}
 }

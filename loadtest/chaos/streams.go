@@ -1,0 +1,151 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// streams are WebSockets and event streams through proxies and to upstreams that are not killed.
+type streams struct {
+	*world
+	end     context.Context // when they may be cut
+	running sync.WaitGroup
+	open    atomic.Int64
+}
+
+// echoTimeout is how long a WebSocket may be silent after a message.
+const echoTimeout = 15 * time.Second
+
+// openStreams opens all of them, half of each kind.
+func (w *world) openStreams(ctx context.Context, end context.Context) (*streams, error) {
+	s := &streams{world: w, end: end}
+	slots := make(chan struct{}, 16)
+	failed := make(chan error, w.streams)
+	var group sync.WaitGroup
+	for i := range w.streams {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			p := w.proxies[1+i/2%(proxies-1)]
+			open := s.webSocket
+			if i%2 == 1 {
+				open = s.events
+			}
+			for try := 0; ; try++ {
+				wrong, err := open(ctx, p)
+				if err == nil && wrong && try > 100 {
+					err = errors.New("the proxy chooses one upstream only")
+				}
+				if err != nil {
+					failed <- fmt.Errorf("opening a stream: %w", err)
+					return
+				}
+				if !wrong {
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	select {
+	case err := <-failed:
+		return s, err
+	default:
+		return s, nil
+	}
+}
+
+// atMortal reports whether a stream goes to the upstream that will be killed: it says nothing of the proxy.
+// The control keeps those, too: least_conn would choose that upstream for ever, as it has no streams.
+func (s *streams) atMortal(answer http.Header) bool {
+	return !s.control && answer.Get("X-Origin") == s.origins[mortal].name
+}
+
+// cut notes the end of a stream.
+func (s *streams) cut(kind string, p *proxy, err error) {
+	s.open.Add(-1)
+	if s.end.Err() == nil {
+		s.found.cut.note("during %s: %s through proxy %d: %v", s.phase.Load(), kind, p.number, err)
+	}
+}
+
+func (s *streams) webSocket(ctx context.Context, p *proxy) (wrong bool, err error) {
+	conn, answer, err := websocket.Dial(ctx, "ws://"+p.address+"/ws", &websocket.DialOptions{Host: site})
+	if err != nil {
+		return false, err
+	}
+	if s.atMortal(answer.Header) {
+		return true, conn.CloseNow()
+	}
+	s.open.Add(1)
+	s.running.Go(func() {
+		defer func() { _ = conn.CloseNow() }() // a second close is harmless
+		for n := 0; ; n++ {
+			if err := echo(s.end, conn, fmt.Sprint(n)); err != nil {
+				s.cut("a WebSocket", p, err)
+				return
+			}
+			select {
+			case <-s.end.Done():
+				s.cut("", p, nil)
+				return
+			case <-time.After(500 * time.Millisecond):
+			}
+		}
+	})
+	return false, nil
+}
+
+// echo sends a message and waits until it comes back.
+func echo(ctx context.Context, conn *websocket.Conn, text string) error {
+	ctx, cancel := context.WithTimeout(ctx, echoTimeout)
+	defer cancel()
+	if err := conn.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
+		return err
+	}
+	_, got, err := conn.Read(ctx)
+	if err == nil && string(got) != text {
+		err = fmt.Errorf("sent %q, got %q", text, got)
+	}
+	return err
+}
+
+func (s *streams) events(_ context.Context, p *proxy) (wrong bool, err error) {
+	req, err := http.NewRequestWithContext(s.end, http.MethodGet, "http://"+p.address+"/sse?count=100000&interval=500ms", nil)
+	if err != nil {
+		return false, err
+	}
+	req.Host = site
+	transport := &http.Transport{}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return false, err
+	}
+	if s.atMortal(resp.Header) || resp.StatusCode != http.StatusOK {
+		_ = resp.Body.Close()
+		transport.CloseIdleConnections()
+		if resp.StatusCode != http.StatusOK {
+			return false, fmt.Errorf("status %d", resp.StatusCode)
+		}
+		return true, nil
+	}
+	s.open.Add(1)
+	s.running.Go(func() {
+		defer transport.CloseIdleConnections()
+		defer resp.Body.Close()
+		_, err := io.Copy(io.Discard, resp.Body)
+		s.cut("an event stream", p, err)
+	})
+	return false, nil
+}
