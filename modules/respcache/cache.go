@@ -194,9 +194,9 @@ func (c *cache) put(f *fill, o *object, variants int, limit int64) (kept bool, r
 	return true, ""
 }
 
-// invalidate removes what is stored under a key, and keeps fills that run from storing what they get.
-func (c *cache) invalidate(key string) {
-	c.fills.invalidate(key)
+// invalidate removes what is stored under a key, and keeps fills that run from storing what they get, save one.
+func (c *cache) invalidate(key string, save *fill) {
+	c.fills.invalidate(key, save)
 	lock := &c.publish[maphash.String(c.seed, key)%lockStripes]
 	lock.Lock()
 	defer lock.Unlock()

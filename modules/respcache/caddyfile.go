@@ -102,6 +102,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //			sort
 //		}
 //		ignore_client_no_cache
+//		store_posts
 //		dry_run
 //		name <name>
 //	}
@@ -128,6 +129,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"key":                    func() error { return directive.Arg(d, &h.Key, directive.Word) },
 		"query":                  func() error { return h.unmarshalQuery(d) },
 		"ignore_client_no_cache": func() error { return directive.Flag(d, &h.IgnoreClientNoCache) },
+		"store_posts":            func() error { return directive.Flag(d, &h.StorePosts) },
 		"dry_run":                func() error { return directive.Flag(d, &h.DryRun) },
 		"name":                   func() error { return directive.Arg(d, &h.Name, directive.Word) },
 	}, "ttl", "bypass")

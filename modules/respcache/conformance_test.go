@@ -336,7 +336,7 @@ func TestConformance(t *testing.T) {
 			_, _ = io.WriteString(w, body)
 		}
 	})
-	s := front(t, o)
+	s := front(t, o, "store_posts")
 	n := 0
 	for _, sec := range allSections() {
 		t.Run(sec.name, func(t *testing.T) {

@@ -124,7 +124,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, req *request, f
 
 func (h *Handler) followFailed(w http.ResponseWriter, r *http.Request, req *request, f *fill) (bool, []varyField, error) {
 	status := cacheStatus{fwd: req.fwd, collapsed: true, key: req.key, detail: "error"}
-	if req.stale == nil || !usableAfterError(&req.stale.terms, &req.directives, req.reuse, h.downFor(f.err)) {
+	if req.stale == nil || !h.cache.usableAfterError(req.stale, f, &req.directives, req.reuse, h.downFor(f.err)) {
 		w.Header().Add("Cache-Status", status.String())
 		h.done(r, outcomeError)
 		return true, nil, f.err

@@ -79,8 +79,8 @@ func newFill(key, flight string, began uint64) *fill {
 	return &fill{flight: flight, key: key, began: began, ready: make(chan struct{})}
 }
 
-// invalidate makes the answers of all fills of a key invalid: they are neither stored nor joined.
-func (t *fillTable) invalidate(key string) {
+// invalidate makes the answers of all fills of a key invalid, save one: they are neither stored nor joined.
+func (t *fillTable) invalidate(key string, save *fill) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for flight, f := range t.flights {
@@ -91,7 +91,7 @@ func (t *fillTable) invalidate(key string) {
 		}
 	}
 	for f := range t.others {
-		if f.key == key {
+		if f.key == key && f != save {
 			f.invalid.Store(true)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 
 // keptOnUpdate are stored fields that a 304 does not replace: they describe the stored body, RFC 9111 section 3.2.
 // Set-Cookie is no part of what is shared.
-var keptOnUpdate = []string{"Content-Length", "Content-Encoding", "Content-Type", "Content-Range", "Set-Cookie"}
+var keptOnUpdate = []string{"Content-Length", "Content-Encoding", "Content-Type", "Content-Range", "Content-Digest", "Set-Cookie"}
 
 // selects reports whether a 304 is about the stored answer, RFC 9111 section 4.3.4: by its strong validator if it has one,
 // else by any that it has; a 304 without validators is about the one answer that was asked about.

@@ -154,13 +154,13 @@ func (l *lead) decide(now time.Time) {
 	resp := response{status: l.status, header: l.header, requested: l.requested, received: now}
 	if l.stale != nil {
 		switch {
-		case l.asked && l.status == http.StatusNotModified && selects(l.header, l.stale.header):
+		case l.asked && l.status == http.StatusNotModified && selects(l.header, l.stale.header) && l.confirmsPart():
 			l.confirm(resp)
 			return
 		case l.asked && l.status == http.StatusNotModified:
 			l.mode = again
 			return
-		case originFailed(l.status) && usableAfterError(&l.stale.terms, &l.q.directives, l.reuse, l.h.serveStale):
+		case originFailed(l.status) && l.h.cache.usableAfterError(l.stale, l.f, &l.q.directives, l.reuse, l.h.serveStale):
 			l.mode = discarded
 			l.f.settle(notShared)
 			l.serveStale(strconv.Itoa(l.status))
@@ -225,7 +225,7 @@ func (l *lead) pass(reason string) {
 		return
 	}
 	// What the client itself asked for, and what passes, says nothing about the next answer.
-	if reason != reasonNoRoom && reason != reasonRequest && l.status < 500 && l.q.method == http.MethodGet && !l.own && !l.chosenRange(reason) {
+	if reason != reasonNoRoom && reason != reasonRequest && reason != reasonVaryTooLong && l.status < 500 && l.q.method == http.MethodGet && !l.own && !l.chosenRange(reason) {
 		l.h.cache.passes.add(l.h.cache.passID(l.q), time.Now())
 	}
 	// The client's conditions were taken off for the cache's sake: they hold for the client still.
@@ -415,7 +415,7 @@ func (l *lead) failed(err error) error {
 	if l.w == nil || canceled {
 		return err
 	}
-	if l.stale != nil && originFailed(status) && usableAfterError(&l.stale.terms, &l.q.directives, l.reuse, l.h.downFor(err)) {
+	if l.stale != nil && originFailed(status) && l.h.cache.usableAfterError(l.stale, l.f, &l.q.directives, l.reuse, l.h.downFor(err)) {
 		l.mode = discarded
 		l.serveStale(strconv.Itoa(status))
 		return l.awaitClient(nil)

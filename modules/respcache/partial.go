@@ -143,9 +143,12 @@ func (o *object) absorb(old *object) {
 	o.header = kept
 	o.terms = stricter(o.terms, old.terms)
 	o.began = min(o.began, old.began)
-	o.gen.retain(old.marks)
-	o.marks = append(slices.Clone(o.marks), old.marks...)
-	o.named += old.named
+	more := slices.DeleteFunc(slices.Clone(old.marks), func(m *mark) bool { return slices.Contains(o.marks, m) })
+	if len(more) > 0 { // most parts of a whole have the same ones
+		o.gen.retain(more)
+		o.marks = append(slices.Clone(o.marks), more...)
+		o.named += old.named
+	}
 }
 
 // stricter is what two answers allow both.
@@ -278,6 +281,24 @@ func askForRest(req http.Header, prefix *object) {
 	req["If-Range"] = []string{prefix.header.get("Etag")}
 }
 
+// confirmsPart reports whether a 304 leaves a stale part what it is: one that brings another validator tells of another whole. It
+// does for what is whole.
+func (l *lead) confirmsPart() bool {
+	if !l.stale.partial() {
+		return true
+	}
+	for _, name := range [...]string{"Etag", "Last-Modified"} {
+		if lines := l.header[name]; len(lines) > 0 && lines[0] != l.stale.header.get(name) {
+			return false
+		}
+	}
+	// Another Date may make a date in If-Range a weak one.
+	merged := object{
+		header: keepHeader(freshened(l.stale.header, l.header), nil), first: l.stale.first, length: l.stale.length, total: l.stale.total,
+	}
+	return merged.holds(l.q)
+}
+
 // completes reports whether a 206 is the rest of a prefix.
 func completes(h http.Header, prefix *object) bool {
 	s, ok := parseContentRange(h["Content-Range"])
@@ -289,7 +310,9 @@ func completes(h http.Header, prefix *object) bool {
 func (l *lead) readSpan() (reason string) {
 	s, ok := parseContentRange(l.header["Content-Range"])
 	switch {
-	case !ok || !isStrong(first1(l.header["Etag"])) || len(l.header["Etag"]) != 1:
+	case !ok || len(l.header["Etag"]) != 1 || !strings.HasPrefix(l.header["Etag"][0], `"`): // quoted, and not weak
+		return reasonNotWhole
+	case isMultipart(l.header): // which has no Content-Range of its own: RFC 9110 section 15.3.7.2
 		return reasonNotWhole
 	case s.length > l.h.maxObject():
 		return reasonTooLarge
@@ -302,4 +325,9 @@ func (l *lead) readSpan() (reason string) {
 		l.span, l.expected = span{byteRange{0, s.total}, s.total}, s.total
 	}
 	return ""
+}
+
+func isMultipart(h http.Header) bool {
+	kind, _, _ := strings.Cut(first1(h["Content-Type"]), ";")
+	return strings.EqualFold(trimOWS(kind), "multipart/byteranges")
 }

@@ -219,3 +219,32 @@ func TestPartsAnswer(t *testing.T) {
 		}
 	}
 }
+
+// However many parts become one, it is purged by each name once.
+func TestCombiningKeepsNamesOnce(t *testing.T) {
+	c := new(cache)
+	c.memory.limit.Store(1 << 20)
+	const whole = "0123456789"
+	all := part(t, &c.memory, whole, 0, 1, `"a"`)
+	gen := all.gen
+	all.mark([]string{"host:a", "tag:b"})
+	named := all.named
+	for i := 1; i < len(whole); i++ {
+		o := part(t, &c.memory, whole, i, i+1, `"a"`)
+		o.gen = gen
+		o.mark([]string{"host:a", "tag:b"})
+		joined := c.combine(o, []*object{all}, 10)
+		o.release()
+		all.release()
+		all = joined
+	}
+	if len(all.marks) != 2 || all.named != named {
+		t.Errorf("%d marks of %d bytes, want 2 of %d", len(all.marks), all.named, named)
+	}
+	all.release()
+	for name, m := range gen.marks {
+		if m.refs != 0 {
+			t.Errorf("%s is referred to %d times by nothing", name, m.refs)
+		}
+	}
+}

@@ -23,14 +23,13 @@ func (h *Handler) forwardUnsafe(w http.ResponseWriter, r *http.Request, next cad
 	requested := time.Now()
 	watch.seen = func(status int, header http.Header) {
 		if invalidates(q.method, status) {
-			h.invalidate(r, q, header)
+			h.invalidate(r, q, header, watch.keeps.fill())
 		}
-		if q.method == http.MethodPost && status == http.StatusOK {
-			watch.keeps = h.keepPost(r, q, response{status, header, requested, time.Now()}, before)
-		}
+		watch.keeps.keep(response{status, header, requested, time.Now()}, before)
 	}
 	h.done(r, outcomeUnsafe)
-	defer func() { watch.keeps.drop() }() // also if the next handler panics
+	watch.keeps = h.beginPost(r, q)
+	defer watch.keeps.drop() // also if the next handler panics
 	err := next.ServeHTTP(watch, r)
 	if err == nil {
 		watch.keeps.finish()
@@ -39,8 +38,8 @@ func (h *Handler) forwardUnsafe(w http.ResponseWriter, r *http.Request, next cad
 }
 
 // invalidate forgets the answers of a URI, those that its answer names, and those of the groups it names: RFC 9111 section 4.4
-// and RFC 9875 section 3.
-func (h *Handler) invalidate(r *http.Request, q *query, header http.Header) {
+// and RFC 9875 section 3. own is the fill of the request itself, which its answer is newer than; nil if there is none.
+func (h *Handler) invalidate(r *http.Request, q *query, header http.Header, own *fill) {
 	extra := h.extraKey(r)
 	targets := []target{q.target}
 	if u, err := url.Parse(q.target.base()); err == nil {
@@ -50,9 +49,9 @@ func (h *Handler) invalidate(r *http.Request, q *query, header http.Header) {
 	}
 	for i := range targets {
 		key := targets[i].key(h.query, &h.cache.searches, extra)
-		h.cache.invalidate(key)
+		h.cache.invalidate(key, own)
 		if targets[i].rewritten = ""; targets[i].key(h.query, &h.cache.searches, extra) != key {
-			h.cache.invalidate(targets[i].key(h.query, &h.cache.searches, extra))
+			h.cache.invalidate(targets[i].key(h.query, &h.cache.searches, extra), own)
 		}
 	}
 	for _, group := range groupsOf(header["Cache-Group-Invalidation"]) {
@@ -97,7 +96,7 @@ func (w *watcher) ReadFrom(r io.Reader) (int64, error) {
 	if !w.told {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.keeps != nil { // which have to see it
+	if w.keeps.keeping() { // which have to see it
 		return io.Copy(struct{ io.Writer }{w}, r)
 	}
 	return w.ResponseWriterWrapper.ReadFrom(r)

@@ -9,46 +9,62 @@ import (
 	"time"
 )
 
-// posted is the answer to a POST while it passes, to be stored for later GETs.
+// posted is a POST whose answer may be stored for later GETs, while it passes to its client.
 type posted struct {
-	l      *lead // whose client gets the answer elsewhere
-	stream *stream
+	h      *Handler
+	r      *http.Request
+	get    query // that the answer is stored for
+	f      *fill
+	l      *lead   // nil until the answer's header allows to keep it; its client gets the answer elsewhere
+	stream *stream // likewise
 	broken bool
 }
 
-// keepPost begins to keep the answer to a POST, if that says that it is what a GET of the same URI would get: a Content-Location of
-// that URI and explicit freshness, RFC 9110 section 9.3.3. What the client sent in the body is no part of the key, so nothing less
-// will do: credentials or a rewritten URI rule it out.
-func (h *Handler) keepPost(r *http.Request, q *query, resp response, before http.Header) *posted {
-	if !locates(resp.header, &q.target) || q.target.rewritten != "" || h.DryRun || h.bypassed(bodiless(r)) != "" ||
+// beginPost enters a POST among the fills before it is sent, so that what is purged meanwhile is not stored after all. It returns
+// nil if the answer is not to be kept: what the client sends in the body is no part of the key, so it takes a site that allows it,
+// and credentials or a rewritten URI rule it out.
+func (h *Handler) beginPost(r *http.Request, q *query) *posted {
+	if !h.StorePosts || h.DryRun || q.method != http.MethodPost || q.target.rewritten != "" || h.bypassed(bodiless(r)) != "" ||
 		len(r.Header["Authorization"])+len(r.Header["Cookie"])+len(r.Header["Range"]) > 0 {
 		return nil
+	}
+	p := &posted{h: h, r: r, get: *q}
+	p.get.method = http.MethodGet
+	p.get.accepted = acceptedCodings(r.Header["Accept-Encoding"])
+	p.get.directives = requestDirectives(r.Header)
+	p.get.key = q.target.key(h.query, &h.cache.searches, h.extraKey(r))
+	p.f = h.cache.fills.alone(p.get.key, h.cache.generations.number.Load())
+	return p
+}
+
+// fill is what the POST's own invalidation spares: nil if there is nothing.
+func (p *posted) fill() *fill {
+	if p == nil {
+		return nil
+	}
+	return p.f
+}
+
+// keep begins to keep the answer, if it says that it is what a GET of the same URI would get: a Content-Location of that URI and
+// explicit freshness, RFC 9110 section 9.3.3.
+func (p *posted) keep(resp response, before http.Header) {
+	if p == nil || resp.status != http.StatusOK || !locates(resp.header, &p.get.target) {
+		return
 	}
 	d, targeted := responseDirectives(resp.header)
 	_, explicit := resp.explicitLifetime(d, targeted)
 	// The origin was asked in the client's own words, and may have chosen a coding that this cache does not tell apart.
 	if _, known := contentCoding(resp.header["Content-Encoding"]); !explicit || !known {
-		return nil
+		return
 	}
-	get := *q
-	get.method = http.MethodGet
-	get.accepted = acceptedCodings(r.Header["Accept-Encoding"])
-	get.directives = requestDirectives(r.Header)
-	get.key = q.target.key(h.query, &h.cache.searches, h.extraKey(r))
-	t, reason := storable(r.Header, get.directives, resp, h.policy)
+	t, reason := storable(p.r.Header, p.get.directives, resp, p.h.policy)
 	if reason != "" {
-		return nil
+		return
 	}
-	// It began after the invalidation that the POST caused: what is stored before it is gone.
-	f := h.cache.fills.alone(get.key, h.cache.generations.number.Load())
-	l := &lead{h: h, r: r, q: &get, f: f, expected: -1, status: resp.status, header: resp.header, before: before, requested: resp.requested}
-	p := &posted{l: l}
-	if l.share(resp, t) != "" {
-		p.drop()
-		return nil
+	l := &lead{h: p.h, r: p.r, q: &p.get, f: p.f, expected: -1, status: resp.status, header: resp.header, before: before, requested: resp.requested}
+	if l.share(resp, t) == "" {
+		p.l, p.stream = l, p.f.stream
 	}
-	p.stream = f.stream
-	return p
 }
 
 // bodiless is a request without its content, which a POST is not bypassed for.
@@ -74,9 +90,12 @@ func locates(h http.Header, t *target) bool {
 	return located.base() == t.base() && located.query == t.query
 }
 
+// keeping reports whether the answer is being kept.
+func (p *posted) keeping() bool { return p != nil && p.stream != nil && !p.broken }
+
 // write takes a piece of the answer. It holds up nobody: what cannot be kept ends the keeping.
 func (p *posted) write(b []byte) {
-	if p == nil || p.broken {
+	if !p.keeping() {
 		return
 	}
 	s := p.stream
@@ -93,10 +112,9 @@ func (p *posted) write(b []byte) {
 
 // finish stores what came, if it is whole.
 func (p *posted) finish() {
-	if p == nil || p.broken || time.Since(p.l.requested) > longestFill {
-		return
+	if p.keeping() && time.Since(p.l.requested) <= longestFill {
+		p.l.finishStream(nil)
 	}
-	p.l.finishStream(nil)
 }
 
 // drop ends the keeping.
@@ -104,14 +122,14 @@ func (p *posted) drop() {
 	if p == nil {
 		return
 	}
-	f := p.l.f
+	f := p.f
 	if !f.settled() {
 		f.settle(notShared)
 	}
 	if f.stream != nil {
 		f.stream.finish(errTruncated) // does nothing to one that has ended
 	}
-	p.l.h.cache.fills.remove(f)
+	p.h.cache.fills.remove(f)
 	if f.object != nil {
 		f.object.release()
 		f.object = nil

@@ -6,6 +6,7 @@ package respcache
 import (
 	"context"
 	"net/http"
+	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -14,8 +15,11 @@ import (
 // refresh gets a new answer in the background for a stale one that is being used, RFC 5861 section 3. It returns what
 // Cache-Status tells about it.
 func (h *Handler) refresh(r *http.Request, next caddyhttp.Handler, q *query, o *object, plan reuse) string {
-	c := h.cache
-	f, leads := c.fills.join(q.key, flightOf(q, o.vary), c.generations.number.Load())
+	c, background := h.cache, *q
+	if o.partial() { // all of it, whichever range of it is asked for
+		background.part = "bytes=" + strconv.FormatInt(o.first, 10) + "-" + strconv.FormatInt(o.first+o.length-1, 10)
+	}
+	f, leads := c.fills.join(q.key, flightOf(&background, o.vary), c.generations.number.Load())
 	if !leads {
 		f.leave()
 		return "refreshing"
@@ -29,10 +33,6 @@ func (h *Handler) refresh(r *http.Request, next caddyhttp.Handler, q *query, o *
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), longestRefresh)
 	f.cancel = cancel
-	background := *q
-	if o.partial() {
-		_, background.part = wishOf(q.header)
-	}
 	clone := detached(ctx, r)
 	background.header, background.method = clone.Header, http.MethodGet
 	go func() {

@@ -88,6 +88,10 @@ type Handler struct {
 	// IgnoreClientNoCache disregards no-cache, no-store, max-age and Pragma of requests, by which clients make the upstream
 	// work. Default: false.
 	IgnoreClientNoCache bool `json:"ignore_client_no_cache,omitempty"`
+	// StorePosts stores the answers to POST for later GETs that say by Content-Location that they are what a GET of the URI gets, RFC
+	// 9110 section 9.3.3. What a client sends in a body decides then what others get, so it is for origins that mean it: a framework
+	// that sets Content-Location and Cache-Control everywhere would have clients plant pages. Default: false.
+	StorePosts bool `json:"store_posts,omitempty"`
 	// DryRun stores and decides, and lets every request go to the upstream; Cache-Status tells what would have been.
 	// Default: false.
 	DryRun bool `json:"dry_run,omitempty"`

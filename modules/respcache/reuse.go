@@ -75,6 +75,13 @@ func usableAfterError(t *terms, req *directives, r reuse, down time.Duration) bo
 	return r.ttl > 0 || -r.ttl < window
 }
 
+// usableAfterError is the same for an object that was found before the origin was asked: what was purged or made invalid meanwhile
+// is not used any more.
+func (c *cache) usableAfterError(o *object, f *fill, req *directives, r reuse, down time.Duration) bool {
+	dead, _ := c.generations.state(o)
+	return !dead && !f.invalid.Load() && usableAfterError(&o.terms, req, r, down)
+}
+
 // originFailed reports whether a status is an error in the sense of RFC 5861 section 4.
 func originFailed(status int) bool {
 	return status == 500 || status == 502 || status == 503 || status == 504

@@ -73,6 +73,18 @@ func leftOut304(name string) bool {
 	return false
 }
 
+// leftOut reports whether a field of the stored answer does not hold for what is sent of it: a digest of the content (RFC 9530
+// section 2) is none of a part.
+func (s *serving) leftOut(name string) bool {
+	switch s.status {
+	case http.StatusNotModified:
+		return leftOut304(name)
+	case http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable:
+		return name == "Content-Digest" || name == "Content-Md5"
+	}
+	return false
+}
+
 // writeHead writes the status and header of an answer. age is nil if the answer comes from upstream without one.
 func writeHead(w http.ResponseWriter, o *object, s *serving, status *cacheStatus, age time.Duration, aged bool) *multipart {
 	h := w.Header()
@@ -91,7 +103,7 @@ func writeHead(w http.ResponseWriter, o *object, s *serving, status *cacheStatus
 		h[name] = values[n-1 : n : n]
 	}
 	for i := range o.header {
-		if f := &o.header[i]; s.status != http.StatusNotModified || !leftOut304(f.name) {
+		if f := &o.header[i]; !s.leftOut(f.name) {
 			set(f.name, f.value)
 		}
 	}

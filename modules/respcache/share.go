@@ -26,7 +26,7 @@ func (l *lead) share(resp response, t terms) (reason string) {
 		return reasonNotWhole
 	}
 	if l.status == http.StatusPartialContent {
-		t.withheld = append(t.withheld, "Content-Range")
+		t.withheld = append(t.withheld, "Content-Range", "Content-Digest", "Content-Md5")
 		reason = l.readSpan()
 	} else {
 		reason = l.readLength()

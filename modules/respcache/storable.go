@@ -17,7 +17,8 @@ const (
 	reasonAuthorization = "authorization"
 	reasonCookie        = "cookie"
 	reasonVaryAll       = "vary-all"
-	reasonVaryTooLong   = "vary-too-long"
+	reasonVaryTooMany   = "vary-too-many"
+	reasonVaryTooLong   = "vary-too-long" // the client's values
 	reasonNotWhole      = "not-whole"
 	reasonNotUnderstood = "must-understand"
 	reasonNoFreshness   = "no-freshness"

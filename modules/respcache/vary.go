@@ -61,7 +61,7 @@ func selecting(vary []string, req http.Header) (fields []varyField, reason strin
 		return nil, reasonVaryAll
 	}
 	if len(names) > maxVaryFields {
-		return nil, reasonVaryTooLong
+		return nil, reasonVaryTooMany
 	}
 	size := 0
 	for _, name := range names {
