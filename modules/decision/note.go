@@ -26,35 +26,30 @@ type Note struct {
 	latest *Note // the one that placeholders tell of; of the request's first note only
 }
 
-// Attach does what Record does and costs one allocation, and three more where there is an access log: for modules that have something to say of every request.
-func (rec *Recorder) Attach(r *http.Request, note *Note, teller Teller) {
+// Attach does what Record does and costs one allocation, and three more where there is an access log: for modules that have
+// something to say of every request. Where the one before, if there is one, stays by the word of keeps, nothing is attached; nil
+// keeps none.
+func (rec *Recorder) Attach(r *http.Request, note *Note, teller Teller, keeps func(before Teller) bool) {
+	ctx := r.Context()
 	note.rec, note.teller = rec, teller
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		if first := rec.first(repl); first != nil {
-			first.latest = note
-		} else {
+	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		first := rec.first(repl)
+		switch {
+		case first == nil:
 			note.latest = note
 			repl.Map(note.placeholder)
+		case keeps != nil && keeps(first.latest.teller):
+			return
+		default:
+			first.latest = note
 		}
 	}
-	if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.Logs == nil {
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.Logs == nil {
 		return // it writes no access log, and adding a field costs three allocations
 	}
-	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Set(zap.Object(rec.module, note))
 	}
-}
-
-// Attached returns the decision that was attached to the request last, or nil.
-func (rec *Recorder) Attached(r *http.Request) Teller {
-	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return nil
-	}
-	if first := rec.first(repl); first != nil {
-		return first.latest.teller
-	}
-	return nil
 }
 
 // first finds the request's first note by a placeholder that nobody can write.

@@ -26,6 +26,7 @@ func TestJSONErrors(t *testing.T) {
 		"allow":       {`"allow":["x"],"windows":[{"limit":1,"period":1000000000}]`, `allow: expected an IP address`},
 		"cost":        {`"cost":"'x'","windows":[{"limit":1,"period":1000000000}]`, `cost: the expression`},
 		"max_memory":  {`"store":{"store":"memory","max_memory":1},"windows":[{"limit":1,"period":1000000000}]`, `max_memory: expected at least 64KiB`},
+		"burst":       {`"algorithm":"gcra","burst":2,"windows":[{"limit":1,"period":1000000000}]`, `burst: expected at most the limit of the window 1/1s, found 2`},
 		"unknown":     {`"window":1`, `unknown field "window"`},
 	} {
 		t.Run(name, func(t *testing.T) {

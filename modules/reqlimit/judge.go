@@ -14,7 +14,7 @@ import (
 )
 
 // outcome is what becomes of a request. Its texts are metric labels and placeholder values.
-type outcome int
+type outcome int32
 
 const (
 	passed outcome = iota
@@ -30,7 +30,7 @@ func (o outcome) String() string {
 }
 
 // mode is what decided. Its texts are metric labels and placeholder values.
-type mode int
+type mode int32
 
 const (
 	modeStore  mode = iota // the store, or nothing had to be counted
@@ -46,9 +46,8 @@ func (m mode) String() string { return [modes]string{"store", "local", "open", "
 type verdict struct {
 	outcome outcome
 	mode    mode
-	class   string // of the table of limits
-	decided bool   // the scratch holds a result
-	counted bool   // and it was counted, in counters
+	decided bool // the scratch holds a result
+	counted bool // and it was counted, in counters
 	rule    *rule
 	counter Counters
 }
@@ -89,7 +88,7 @@ func (h *Handler) judge(r *http.Request, s *scratch) verdict {
 
 // conclude turns what the counters said into a verdict.
 func conclude(rule *rule, counter Counters, m mode, result *window.Result, dry, always bool) verdict {
-	v := verdict{outcome: passed, mode: m, class: rule.class, rule: rule, counter: counter}
+	v := verdict{outcome: passed, mode: m, rule: rule, counter: counter}
 	switch m {
 	case modeOpen:
 		return v
@@ -112,8 +111,10 @@ func conclude(rule *rule, counter Counters, m mode, result *window.Result, dry, 
 type told struct {
 	decision.Note
 	handler   *Handler
-	verdict   verdict
-	remaining int64
+	rule      *rule // nil without a decision by one
+	remaining int64 // -1 if nothing was counted
+	outcome   outcome
+	mode      mode
 	fields    [2]string // values of RateLimit and RateLimit-Policy: the answer's own, as a header directive changes them in place
 }
 
@@ -121,18 +122,20 @@ type told struct {
 func (t *told) Tell(i int) string {
 	switch i {
 	case 0:
-		return t.verdict.outcome.String()
+		return t.outcome.String()
 	case 1:
 		return t.handler.Name
 	case 2:
-		if t.verdict.decided {
+		if t.remaining >= 0 {
 			return strconv.FormatInt(t.remaining, 10)
 		}
 	case 3:
-		return t.verdict.class
+		if t.rule != nil {
+			return t.rule.class
+		}
 	case 4:
-		if t.verdict.mode != modeStore {
-			return t.verdict.mode.String()
+		if t.mode != modeStore {
+			return t.mode.String()
 		}
 	}
 	return ""
@@ -140,7 +143,7 @@ func (t *told) Tell(i int) string {
 
 // tellOf tells what was decided.
 func (h *Handler) tellOf(w http.ResponseWriter, r *http.Request, s *scratch, v *verdict) {
-	t := &told{handler: h, verdict: *v}
+	t := &told{handler: h, rule: v.rule, remaining: -1, outcome: v.outcome, mode: v.mode}
 	if v.decided {
 		windows := v.rule.Windows
 		t.remaining = s.result.States[scarcest(windows, s.result.States[:])].Remaining
@@ -148,10 +151,17 @@ func (h *Handler) tellOf(w http.ResponseWriter, r *http.Request, s *scratch, v *
 			h.setHeaders(w.Header(), s, v, t)
 		}
 	}
-	if before, ok := h.recorder.Attached(r).(*told); ok && before.verdict.outcome == dryRun && v.outcome == passed {
-		return
+	keeps := dryRunStays
+	if v.outcome != passed {
+		keeps = nil
 	}
-	h.recorder.Attach(r, &t.Note, t)
+	h.recorder.Attach(r, &t.Note, t, keeps)
+}
+
+// dryRunStays keeps what a dry run decided before a policy that let the request pass.
+func dryRunStays(before decision.Teller) bool {
+	t, ok := before.(*told)
+	return ok && t.outcome == dryRun
 }
 
 // setHeaders sets the headers of an answer. Those of several policies stand beside each other, as items of one list.

@@ -89,6 +89,10 @@ func (h *Handler) check() error {
 		if err := w.check(h.Algorithm); err != nil {
 			return fmt.Errorf("window: %w", err)
 		}
+		if h.Burst > w.Limit {
+			return fmt.Errorf("burst: expected at most the limit of the window %s, found %d; a longer period has the same rate "+
+				"and a higher limit", w, h.Burst)
+		}
 	}
 	if h.IPv6Prefix != 0 && (h.IPv6Prefix < 32 || h.IPv6Prefix > 128) {
 		return fmt.Errorf("ipv6_prefix: expected a whole number from 32 to 128, found %d", h.IPv6Prefix)

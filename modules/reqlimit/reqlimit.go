@@ -60,7 +60,8 @@ type Handler struct {
 	// Buckets is the number of a sliding window's buckets, 1 to 60. More of them waste less of the limit and take more
 	// memory. Default (and zero): 15.
 	Buckets int `json:"buckets,omitempty"`
-	// Burst is how much GCRA lets through at once. Default (and zero): a tenth of each window's limit.
+	// Burst is how much GCRA lets through at once, at most the limit of any of Windows. A lower limit in Limits is its entry's
+	// burst. Default (and zero): a tenth of each window's limit.
 	Burst int64 `json:"burst,omitempty"`
 	// Cost is how much a request counts: a whole number, or an expression in CEL in which placeholders stand for their
 	// values. A value that is no number of at least zero counts as 1. Default: 1.

@@ -200,7 +200,8 @@ func (h *Handler) newRefusal(quota string) (*refusal.Refusal, error) {
 	return answer, nil
 }
 
-// burst is how much of a GCRA window may come at once: what is configured, else a tenth of the limit.
+// burst is how much of a GCRA window may come at once: what is configured, else a tenth of the limit. The policy's own windows
+// have no limit below what is configured; an entry of a table of limits may have one.
 func (h *Handler) burst(w Window) int64 {
 	if h.Burst > 0 {
 		return min(h.Burst, w.Limit)

@@ -29,7 +29,7 @@ func (h *Handler) note(r *http.Request, s *scratch, v *verdict) {
 	}
 	if c := h.logger.Check(level, "a request is over its limit"); c != nil {
 		c.Write(zap.String("policy", h.Name), zap.Stringer("outcome", v.outcome), zap.ByteString("key", s.key),
-			zap.String("class", v.class), zap.Stringer("window", h.window(s, v)), zap.Duration("retry", s.result.Retry))
+			zap.String("class", v.rule.class), zap.Stringer("window", h.window(s, v)), zap.Duration("retry", s.result.Retry))
 	}
 }
 

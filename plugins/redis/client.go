@@ -97,12 +97,10 @@ func (c *Client) Healthy() bool { return c.breaker.gate.Load().err == nil }
 // errors.Is. The command is returned with an answer of the server only, else it is nil. A command is never sent twice.
 // Blocking commands, transactions and subscriptions go through Universal instead.
 func (c *Client) Do(ctx context.Context, args ...any) (*goredis.Cmd, error) {
-	g := c.breaker.gate.Load()
-	if g.err != nil {
-		c.counts.unavailable.Inc()
-		return nil, g.err
+	p, err := c.begin(ctx)
+	if err != nil {
+		return nil, err
 	}
-	p := c.begin(ctx, g)
 	return p.finish(p.do(goredis.NewCmd(ctx, slices.Clone(args)...)))
 }
 

@@ -122,6 +122,22 @@ func TestAbandonedCommandsAreNotSent(t *testing.T) {
 	}
 }
 
+// A request that is over already sends nothing.
+func TestNothingIsSentForARequestThatIsOver(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	c := open(t, at(server.Address))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if _, err := c.Do(ctx, "INCR", "n"); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUncertain) || !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if answer, _ := server.Command("EXISTS n"); answer != ":0" {
+		t.Errorf("EXISTS: %s", answer)
+	}
+}
+
 func TestTimeout(t *testing.T) {
 	server := gatehousetest.StartRedis(t)
 	c := open(t, &ClientConfig{URL: server.URL(), Timeout: 5e7, Probe: &ProbeConfig{Timeout: 1e10}})

@@ -5,6 +5,8 @@ package redis
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -27,7 +29,7 @@ func (c *Client) RunAlone(ctx context.Context, s *Script, keys []string, args ..
 		return cmd, err
 	}
 	defer c.express.Store(false)
-	ctx, cancel := context.WithTimeout(ctx, c.settings.ProbeInterval+c.settings.ProbeTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.settings.ProbeInterval+c.settings.ProbeTimeout, errTimeout)
 	defer cancel()
 	cmd, err := c.run(ctx, s, keys, args, (*passage).alone)
 	if cmd == nil { // no answer
@@ -43,7 +45,11 @@ func (p *passage) alone(cmd *goredis.Cmd) (*goredis.Cmd, error) {
 		return nil, err
 	}
 	if err := l.universal.Process(p.ctx, &call{Cmd: cmd}); err != nil {
-		return answer(cmd, err)
+		cmd, err = answer(cmd, err)
+		if cmd == nil && errors.Is(context.Cause(p.ctx), errTimeout) { // not the request's own deadline
+			err = fmt.Errorf("%w: %w", err, errTimeout)
+		}
+		return cmd, err
 	}
 	return cmd, nil
 }

@@ -53,12 +53,10 @@ func (c *limitCounters) decide(ctx context.Context, d *decision) error {
 	if client.settings.Mode == modeCluster {
 		return c.decideAlone(ctx, d)
 	}
-	g := client.breaker.gate.Load()
-	if g.err != nil {
-		client.counts.unavailable.Inc()
-		return g.err
+	p, err := client.begin(ctx)
+	if err != nil {
+		return err
 	}
-	p := client.begin(ctx, g)
 	w := waiters.Get().(*waiter)
 	d.done = w.done
 	if err := c.board(d); err != nil {
@@ -66,7 +64,7 @@ func (c *limitCounters) decide(ctx context.Context, d *decision) error {
 		_, err = p.finish(nil, err)
 		return err
 	}
-	err := p.wait(w, &d.ticket)
+	err = p.wait(w, &d.ticket)
 	if err == nil {
 		waiters.Put(w)
 		err = d.err
@@ -83,7 +81,10 @@ func (c *limitCounters) decideAlone(ctx context.Context, d *decision) error {
 	if err != nil {
 		return err
 	}
-	return c.dialect.hand(list, cmd)
+	if err := c.dialect.hand(list, cmd); err != nil {
+		return err
+	}
+	return d.err
 }
 
 // board puts a decision into the queue, and sees that it is looked after.
@@ -110,7 +111,9 @@ func (c *limitCounters) fly() {
 			err = c.dialect.hand(list, cmd)
 		}
 		for _, d := range list {
-			d.err = err
+			if err != nil {
+				d.err = err
+			}
 			d.complete()
 		}
 	}

@@ -165,3 +165,27 @@ func TestAbandonedDecisionsAreNotMade(t *testing.T) {
 		t.Errorf("%d were counted, want at most %d", counted, uncertain.Load())
 	}
 }
+
+// TestOneFaultyDecisionOfABatch holds that a key that holds something else fails its own decision only.
+func TestOneFaultyDecisionOfABatch(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	client := open(t, at(server.Address))
+	w := window.Window{Limit: 10, Period: time.Hour, Burst: 10}
+	spec := reqlimit.Spec{Policy: "faulty", Algorithm: reqlimit.GCRA, Windows: 1, Limit: w.Limit}
+	c, err := newLimitCounters(&hub{client: client}, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := window.NewRule(w)
+	list := make([]*decision, 3)
+	for i := range list {
+		list[i] = &decision{keys: c.keys(&reqlimit.Ask{Key: fmt.Append(nil, i), Rule: &rule}), rule: &rule, low: 1, high: 1}
+	}
+	ask(t, client, "RPUSH", list[1].keys[0], "x")
+	settle(t, c, list)
+	for i, d := range list {
+		if (d.err != nil) != (i == 1) || i != 1 && d.granted != 1 {
+			t.Errorf("decision %d: %d granted, error %v", i, d.granted, d.err)
+		}
+	}
+}

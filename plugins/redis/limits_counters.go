@@ -49,7 +49,7 @@ type limitCounters struct {
 type dialect interface {
 	// ask writes what is told.
 	ask(list []*decision) (keys []string, args []any)
-	// hand gives each decision the part of the answer that is about it.
+	// hand gives each decision the part of the answer that is about it, or its error. It fails if no decision has any.
 	hand(list []*decision, cmd *goredis.Cmd) error
 	// read works out what was granted, and the result. Decisions that give back have none.
 	read(d *decision, result *window.Result) error

@@ -53,13 +53,20 @@ type lot struct {
 	expires  time.Time
 	spent    int64         // of this lease
 	size     int64         // how much to lease next
-	fetching chan struct{} // closed when the lease that somebody asks for is there; nil if nobody does
+	fetching *fetching     // the lease that somebody asks for; nil if nobody does
 	denied   time.Time     // until when a cost of deniedCost or more is refused here
 	lowest   int64         // the least cost that was refused
 	last     window.Result // of the lease, or of the refusal, at the time known
 	known    time.Time
 	used     time.Time // when it was last asked for
 	ask      reqlimit.Ask
+}
+
+// fetching is a lease that is asked for. Who waits for it shares its failure: one after the other would ask in vain, each for
+// as long as a request waits.
+type fetching struct {
+	done chan struct{} // closed when it is there
+	err  error         // why it is not
 }
 
 func newLots(counters *limitCounters, overshoot float64) *lots {
@@ -111,13 +118,16 @@ func (l *lots) Take(ctx context.Context, ask *reqlimit.Ask, result *window.Resul
 			wait := k.fetching
 			k.mu.Unlock()
 			select {
-			case <-wait:
+			case <-wait.done:
+				if wait.err != nil {
+					return wait.err
+				}
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		default:
 			back, low, high := l.plan(k, now, ask)
-			k.fetching = make(chan struct{})
+			k.fetching = &fetching{done: make(chan struct{})}
 			k.mu.Unlock()
 			if done, err := l.fetch(ctx, k, ask, back, low, high, result); done || err != nil {
 				return err
@@ -199,7 +209,8 @@ func (l *lots) fetch(ctx context.Context, k *lot, ask *reqlimit.Ask, back, low, 
 	granted, err := l.grant(ctx, ask, low, high, result)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	close(k.fetching)
+	k.fetching.err = err
+	close(k.fetching.done)
 	k.fetching = nil
 	if err != nil {
 		return false, err

@@ -5,6 +5,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -50,6 +51,39 @@ func look(t testing.TB, server *gatehousetest.Redis, spec reqlimit.Spec, rule *w
 		t.Fatal(err)
 	}
 	return result.States[0].Remaining
+}
+
+// TestLeaseFailsTogether holds that requests that wait for one lease fail with it, and not one after the other.
+func TestLeaseFailsTogether(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	config := at(server.Address)
+	config.Timeout = caddy.Duration(200 * time.Millisecond)
+	counters, err := limitStore(t, pooled(t, config), limitsLease).Open(sliding("together", 100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := window.NewRule(window.Window{Limit: 100, Period: time.Hour})
+	take := func(key string) error {
+		return counters.Take(t.Context(), &reqlimit.Ask{Key: []byte(key), Rule: &rule, Cost: 1}, new(window.Result))
+	}
+	if err := take("warm"); err != nil {
+		t.Fatal(err)
+	}
+	server.Pause()
+	defer server.Resume()
+	begun := time.Now()
+	var group sync.WaitGroup
+	for range 50 {
+		group.Go(func() {
+			if err := take("k"); !errors.Is(err, ErrUnavailable) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	group.Wait()
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("50 requests failed after %v, want a few timeouts at most", took)
+	}
 }
 
 // TestLeaseKeepsLimits: with one proxy and one key at a time, a lease counts as an atomic store does, save that what is leased

@@ -47,7 +47,8 @@ func (plain) hand(list []*decision, cmd *goredis.Cmd) error {
 	for i, d := range list {
 		reply, ok := replies[i].([]any)
 		if !ok || len(reply) == 0 {
-			return fmt.Errorf("%v: %w", replies[i], errReply)
+			d.err = fmt.Errorf("%v: %w", replies[i], errReply)
+			continue
 		}
 		d.granted, _ = reply[0].(int64)
 		d.windows = reply[1:]

@@ -6,12 +6,13 @@
 -- KEYS  those of all decisions
 -- ARGV  for each decision: how many keys it has, how many arguments, and the arguments
 --
--- Returns what each decision returns.
+-- Returns what each decision returns, or its error in words: the others stand, and a script is not rolled back.
 
 local replies, key, at = {}, 1, 1
 while at <= #ARGV do
 	local keys, args = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
-	replies[#replies + 1] = decide({unpack(KEYS, key, key + keys - 1)}, {unpack(ARGV, at + 2, at + 1 + args)})
+	local fine, reply = pcall(decide, {unpack(KEYS, key, key + keys - 1)}, {unpack(ARGV, at + 2, at + 1 + args)})
+	replies[#replies + 1] = fine and reply or type(reply) == 'table' and reply.err or tostring(reply)
 	key, at = key + keys, at + 2 + args
 end
 return replies

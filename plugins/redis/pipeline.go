@@ -68,8 +68,19 @@ type passage struct {
 	begun  time.Time
 }
 
-func (c *Client) begin(ctx context.Context, g *gate) passage {
-	return passage{client: c, ctx: ctx, gate: g, begun: time.Now()}
+// begin fails if there is nothing to begin: nothing is sent while the breaker is open, nor for a request that is over already.
+func (c *Client) begin(ctx context.Context) (passage, error) {
+	g := c.breaker.gate.Load()
+	if g.err != nil {
+		c.counts.unavailable.Inc()
+		return passage{}, g.err
+	}
+	p := passage{client: c, ctx: ctx, gate: g, begun: time.Now()}
+	if err := ctx.Err(); err != nil {
+		_, err = p.finish(nil, fmt.Errorf("%w: %w", ErrUnavailable, err))
+		return passage{}, err
+	}
+	return p, nil
 }
 
 // do sends one command and waits.

@@ -35,12 +35,10 @@ func (c *Client) Run(ctx context.Context, s *Script, keys []string, args ...any)
 type sender func(*passage, *goredis.Cmd) (*goredis.Cmd, error)
 
 func (c *Client) run(ctx context.Context, s *Script, keys []string, args []any, send sender) (*goredis.Cmd, error) {
-	g := c.breaker.gate.Load()
-	if g.err != nil {
-		c.counts.unavailable.Inc()
-		return nil, g.err
+	p, err := c.begin(ctx)
+	if err != nil {
+		return nil, err
 	}
-	p := c.begin(ctx, g)
 	cmd, err := send(&p, s.command(ctx, "evalsha", s.sha, keys, args))
 	if goredis.HasErrorPrefix(err, "NOSCRIPT") {
 		cmd, err = send(&p, s.command(ctx, "eval", s.source, keys, args))

@@ -99,9 +99,14 @@ func advance(words []uint32, epoch int64) int64 {
 func leaves(counts []uint32, epoch, width, now, amount int64) time.Duration {
 	n := int64(len(counts))
 	var freed int64
-	for e := max(epoch-n+1, 0); e < epoch; e++ {
-		if freed += int64(counts[e%n]); freed >= amount {
+	oldest := max(epoch-n+1, 0)
+	slot := int(oldest % n) // goes along with e: fifteen divisions cost more than all the rest
+	for e := oldest; e < epoch; e++ {
+		if freed += int64(counts[slot]); freed >= amount {
 			return time.Duration((e+n)*width - now)
+		}
+		if slot++; slot == len(counts) {
+			slot = 0
 		}
 	}
 	return time.Duration((epoch+n)*width - now)
