@@ -4,9 +4,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -14,6 +16,9 @@ import (
 
 // clients is how many connections the load of one writer uses.
 const clients = 8
+
+// requestTimeout bounds a request.
+const requestTimeout = 5 * time.Second
 
 // load makes requests and remembers which responses arrived whole.
 type load struct {
@@ -42,9 +47,16 @@ func (l *load) received() map[string]bool {
 	return l.whole
 }
 
+// count is how many responses have arrived whole so far.
+func (l *load) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.whole)
+}
+
 func (l *load) client(ctx context.Context, number int, rate float64) {
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
-	defer client.CloseIdleConnections()
+	c := &connection{address: l.address}
+	defer c.close()
 	begun, made := time.Now(), 0
 	for ctx.Err() == nil {
 		if due := int(time.Since(begun).Seconds() * rate); made >= due {
@@ -54,25 +66,62 @@ func (l *load) client(ctx context.Context, number int, rate float64) {
 		uri := fmt.Sprintf("/%d/%d", number, made)
 		made++
 		sent := time.Now()
-		if l.request(client, uri) {
+		if err := c.get(uri); err == nil {
 			l.mu.Lock()
 			l.whole[uri] = true
 			l.waits = append(l.waits, time.Since(sent))
 			l.mu.Unlock()
 		} else {
+			c.close()
 			time.Sleep(10 * time.Millisecond) // it is being started again
 			begun = begun.Add(10 * time.Millisecond)
 		}
 	}
 }
 
-// request reports whether the response arrived whole.
-func (l *load) request(client *http.Client, uri string) bool {
-	answer, err := client.Get("http://" + l.address + uri)
+// connection is a client's. It is simpler than net/http's, as the load shares the processor with what is measured.
+type connection struct {
+	address string
+	conn    net.Conn // nil before it is made
+	reader  *bufio.Reader
+}
+
+// get makes a request. It fails unless the response has arrived whole.
+func (c *connection) get(uri string) error {
+	if c.conn == nil {
+		conn, err := net.DialTimeout("tcp", c.address, requestTimeout)
+		if err != nil {
+			return err
+		}
+		c.conn, c.reader = conn, bufio.NewReader(conn)
+	}
+	if err := c.conn.SetDeadline(time.Now().Add(requestTimeout)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c.conn, "GET "+uri+" HTTP/1.1\r\nHost: "+c.address+"\r\nUser-Agent: loadtest\r\n\r\n"); err != nil {
+		return err
+	}
+	answer, err := http.ReadResponse(c.reader, nil)
 	if err != nil {
-		return false
+		return err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
-	return err == nil && answer.StatusCode == http.StatusOK && string(text) == "ok"
+	if err != nil {
+		return err
+	}
+	if answer.Close {
+		defer c.close()
+	}
+	if answer.StatusCode != http.StatusOK || string(text) != "ok" {
+		return fmt.Errorf("answered %s", answer.Status)
+	}
+	return nil
+}
+
+func (c *connection) close() {
+	if c.conn != nil {
+		_ = c.conn.Close() // it was read from to the end, or failed
+		c.conn = nil
+	}
 }

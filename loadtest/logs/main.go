@@ -6,12 +6,13 @@
 // same faults and as much load, run two controls that must lose lines, or the faults were none: a writer with a channel
 // and a goroutine behind it, as most log plugins are made, and Caddy's own `net` writer.
 //
-//	go run ./loadtest/logs [-rate 5000] [-outage 10m] [-kills 20] [-reloads 50]
+//	go run ./loadtest/logs [-rate 5000] [-control 500] [-outage 10m] [-kills 20] [-reloads 50]
 //
+// The outage lasts until as many lines wait as the rate makes in its time, also on a machine that is too slow for the rate.
 // A line counts as lost if a client has received its response whole and no receiver has the line in the end. The program
 // prints what each writer lost, and ends with status 1 if `ship` lost a line or a control lost none.
 //
-//	go run ./loadtest/logs -slow [-rate 1000] [-round 5s]
+//	go run ./loadtest/logs -slow [-rate 1000] [-round 2s] [-rounds 24]
 //
 // measures what clients notice of a sink that is dead, that accepts and never reads, or that reads a byte a second, beside two
 // healthy ones, which tell how much two of the same differ; and the memory that each proxy takes in the end.
@@ -27,12 +28,14 @@ import (
 
 // settings are the command line.
 type settings struct {
-	rate    int // requests a second, of each writer
+	rate    int // requests a second
+	control int // and those of each control
 	outage  time.Duration
 	kills   int
 	reloads int
 	slow    bool
 	round   time.Duration
+	rounds  int
 }
 
 func main() {
@@ -47,14 +50,19 @@ func run(args []string, stdout, stderr io.Writer) int {
 	var s settings
 	flags := flag.NewFlagSet("logs", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.IntVar(&s.rate, "rate", 1000, "requests a second to each writer")
+	flags.IntVar(&s.rate, "rate", 1000, "requests a second")
+	flags.IntVar(&s.control, "control", 0, "requests a second to each control (default as many)")
 	flags.DurationVar(&s.outage, "outage", 20*time.Second, "how long the receivers are away")
 	flags.IntVar(&s.kills, "kills", 20, "how often the proxy is killed")
 	flags.IntVar(&s.reloads, "reloads", 50, "how often its config is reloaded")
 	flags.BoolVar(&s.slow, "slow", false, "measure what clients notice of bad sinks instead")
-	flags.DurationVar(&s.round, "round", 5*time.Second, "how long each of three rounds of -slow lasts")
+	flags.DurationVar(&s.round, "round", 2*time.Second, "how long each turn of a sink in -slow lasts")
+	flags.IntVar(&s.rounds, "rounds", 24, "how many turns each sink has")
 	if err := flags.Parse(args); err != nil {
 		return 2
+	}
+	if s.control == 0 {
+		s.control = s.rate
 	}
 	if s.slow {
 		return s.runSlow(stdout, stderr)
@@ -64,9 +72,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "logs: %v\n", err)
 		return 1
 	}
-	_, _ = fmt.Fprintf(stdout, "| writer | responses received | lines lost | lines twice | batches twice |\n| --- | --- | --- | --- | --- |\n")
+	_, _ = fmt.Fprintf(stdout, "| writer | responses received | lines lost | lines twice | batches twice | most memory (RSS) |\n| --- | ---: | ---: | ---: | ---: | ---: |\n")
 	for _, r := range results {
-		_, _ = fmt.Fprintf(stdout, "| %s | %d | %d | %d | %d |\n", r.name, r.received, r.lost, r.twice, r.repeats)
+		_, _ = fmt.Fprintf(stdout, "| %s | %d | %d | %d | %d | %d MiB |\n", r.name, r.received, r.lost, r.twice, r.repeats, r.peak>>20)
 	}
 	if err := judge(results); err != nil {
 		_, _ = fmt.Fprintf(stderr, "logs: %v\n", err)
@@ -82,11 +90,12 @@ type result struct {
 	repeats               int // batches that came again
 	faults                int // that may cost one of those each
 	stray                 int // lines that came again otherwise
+	peak                  int64
 	control               bool
 }
 
-// judge is an error if a line was lost that must not be, or none where the faults must cost some; or if more came twice than a
-// batch for each fault.
+// judge is an error if a line was lost that must not be, or none where the faults must cost some; if more came twice than a
+// batch for each fault; or if the proxy took too much memory.
 func judge(results []result) error {
 	for _, r := range results {
 		switch {
@@ -98,6 +107,8 @@ func judge(results []result) error {
 			return fmt.Errorf("%s lost %d lines", r.name, r.lost)
 		case !r.control && (r.repeats > r.faults || r.stray > 0):
 			return fmt.Errorf("%s sent %d batches again, for %d faults, and %d lines besides", r.name, r.repeats, r.faults, r.stray)
+		case !r.control && r.peak > memoryLimit:
+			return fmt.Errorf("%s took %d MiB of memory, more than %d", r.name, r.peak>>20, int64(memoryLimit)>>20)
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 )
@@ -19,7 +20,7 @@ func TestMain(m *testing.M) {
 
 // TestNothingIsLost is the whole program with time scaled down.
 func TestNothingIsLost(t *testing.T) {
-	s := settings{rate: 200, outage: 3 * time.Second, kills: 5, reloads: 10}
+	s := settings{rate: 200, control: 200, outage: 3 * time.Second, kills: 5, reloads: 10}
 	results, err := s.measure(t.Logf)
 	if err != nil {
 		t.Fatal(err)
@@ -44,9 +45,27 @@ func TestJudge(t *testing.T) {
 		{name: "net", received: 10, control: true},
 		{name: "ship", received: 10, repeats: 3, faults: 2},
 		{name: "ship", received: 10, stray: 1},
+		{name: "ship", received: 10, peak: memoryLimit + 1},
 	} {
 		if judge(append(good, bad)) == nil {
 			t.Errorf("%+v passes", bad)
+		}
+	}
+}
+
+// A sink that clients notice must be told from healthy ones that differ.
+func TestJudgeSlow(t *testing.T) {
+	of := func(name string, sick bool, p99s ...time.Duration) *subject {
+		return &subject{name: name, sick: sick, p99s: p99s, proxy: &proxy{cmd: &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}}}
+	}
+	a, b := of("a", false, 100, 110, 90), of("b", false, 104, 104, 92)
+	if got := spread(a, b); got > 0.04 {
+		t.Errorf("the spread is %f", got)
+	}
+	for over, bad := range map[time.Duration]bool{100: false, 104: false, 115: true, 1000: true} {
+		x := of("x", true, over, over, over)
+		if err := judgeSlow([]*subject{a, b, x}, spread(a, b)); (err != nil) != bad {
+			t.Errorf("%d: %v", over, err)
 		}
 	}
 }

@@ -18,8 +18,16 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// drainTimeout bounds the wait for the last lines.
-const drainTimeout = 5 * time.Minute
+const (
+	// drainTimeout bounds the wait for the last lines.
+	drainTimeout = 15 * time.Minute
+	// lineRoom is more than a line takes in the spool, in bytes.
+	lineRoom = 1 << 10
+	// patience is how many times as long as asked for an outage may last if the machine cannot make the rate.
+	patience = 6
+	// memoryLimit is what a proxy may take: 64 MiB and two segments of the default size.
+	memoryLimit = (64 + 2*16) << 20
+)
 
 // arm is a writer with its load.
 type arm struct {
@@ -56,7 +64,11 @@ func (s settings) measure(say func(string, ...any)) ([]result, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	for _, a := range b.arms {
-		a.load.begin(ctx, s.rate)
+		rate := s.rate
+		if a.control {
+			rate = s.control
+		}
+		a.load.begin(ctx, rate)
 	}
 	for _, fault := range []struct {
 		name string
@@ -95,7 +107,7 @@ func (b *bench) begin(folder string) error {
 		if err != nil {
 			return err
 		}
-		p, err := newProxy(w.name, folder, b.db.address, fmt.Sprintf(w.writer, "", r.address))
+		p, err := newProxy(w.name, folder, b.db.address, fmt.Sprintf(w.writer, "", r.address), b.spoolMiB())
 		if err != nil {
 			return err
 		}
@@ -103,6 +115,9 @@ func (b *bench) begin(folder string) error {
 	}
 	return nil
 }
+
+// spoolMiB is a size for the spool that the outage does not fill.
+func (b *bench) spoolMiB() int { return 100 + int(b.settings.outage.Seconds())*b.rate*lineRoom>>20 }
 
 func (b *bench) stop() {
 	for _, a := range b.arms {
@@ -126,10 +141,21 @@ func (b *bench) away() { _ = b.each(func(a *arm) error { a.receiver.shut(); retu
 
 func (b *bench) back() error { return b.each(func(a *arm) error { return a.receiver.open() }) }
 
+// outage has the receivers away for that long, and until as many lines are waiting as the rate makes in that time.
 func (b *bench) outage() error {
 	b.away()
-	time.Sleep(b.settings.outage)
-	return b.back()
+	ship := b.arms[0]
+	before, begun := ship.load.count(), time.Now()
+	wanted := int(b.settings.outage.Seconds() * float64(b.rate))
+	for time.Since(begun) < b.settings.outage || ship.load.count()-before < wanted {
+		if time.Since(begun) > patience*b.settings.outage+time.Minute {
+			return fmt.Errorf("%d lines were logged in %s, not %d", ship.load.count()-before, time.Since(begun), wanted)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	pending, err := b.pending()
+	b.say("after %s: %d lines were logged, %d are pending, %v", time.Since(begun).Round(time.Second), ship.load.count()-before, pending, ship.proxy.memory())
+	return errors.Join(err, b.back())
 }
 
 func (b *bench) kill() error {
@@ -187,7 +213,7 @@ func (b *bench) count() ([]result, error) {
 	for _, a := range b.arms {
 		received := a.load.received()
 		lost, twice := a.receiver.compare(received)
-		r := result{name: a.proxy.name, received: len(received), lost: lost, twice: twice, control: a.control}
+		r := result{name: a.proxy.name, received: len(received), lost: lost, twice: twice, control: a.control, peak: a.proxy.memory().peak}
 		if a.control {
 			results = append(results, r)
 			continue
@@ -201,7 +227,7 @@ func (b *bench) count() ([]result, error) {
 			return nil, err
 		}
 		lost, twice = entries.compare(received)
-		results = append(results, result{name: "ship, to Redis", received: len(received), lost: lost, twice: twice, stray: twice})
+		results = append(results, result{name: "ship, to Redis", received: len(received), lost: lost, twice: twice, stray: twice, peak: r.peak})
 	}
 	return results, nil
 }

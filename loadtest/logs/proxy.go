@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -38,16 +40,18 @@ func runProxy() {
 type proxy struct {
 	name          string
 	writer        string // its lines in the Caddyfile; %d is a number that a reload changes
+	number        int    // and this its value in the first config
 	folder        string
 	address       string
 	admin         string
 	redis         string
 	cmd           *exec.Cmd
 	configVersion int
+	peak          int64 // the most memory that any of the processes before this one had
 }
 
-func newProxy(name, folder, redis, writer string) (*proxy, error) {
-	p := &proxy{name: name, writer: writer, folder: filepath.Join(folder, name), redis: redis}
+func newProxy(name, folder, redis, writer string, number int) (*proxy, error) {
+	p := &proxy{name: name, writer: writer, number: number, folder: filepath.Join(folder, name), redis: redis}
 	if err := os.MkdirAll(p.folder, 0o700); err != nil {
 		return nil, err
 	}
@@ -67,7 +71,7 @@ func newProxy(name, folder, redis, writer string) (*proxy, error) {
 // config is the Caddyfile, with an option that differs from version to version.
 func (p *proxy) config() string {
 	return fmt.Sprintf("{\n admin %s\n persist_config off\n auto_https off\n grace_period 2s\n redis redis://%s/0\n log {\n level ERROR\n }\n}\n"+
-		"http://%s {\n log {\n output %s\n }\n respond ok\n}\n", p.admin, p.redis, p.address, fmt.Sprintf(p.writer, 100+p.configVersion%2))
+		"http://%s {\n log {\n output %s\n }\n respond ok\n}\n", p.admin, p.redis, p.address, fmt.Sprintf(p.writer, p.number+p.configVersion%2))
 }
 
 func (p *proxy) start() error {
@@ -104,6 +108,7 @@ func (p *proxy) start() error {
 
 // end sends a signal and waits until the process is gone.
 func (p *proxy) end(signal syscall.Signal) {
+	p.peak = p.memory().peak
 	_ = p.cmd.Process.Signal(signal) // fails only if it is gone
 	_ = p.cmd.Wait()                 // how it ended is in its output
 }
@@ -120,4 +125,40 @@ func (p *proxy) reload() error {
 		return fmt.Errorf("reloading %s: %s: %s", p.name, answer.Status, text)
 	}
 	return nil
+}
+
+// usage is the memory of a process, in bytes.
+type usage struct {
+	rss       int64 // that is present
+	anonymous int64 // of that, what no file stands behind
+	peak      int64 // the most that was present
+}
+
+func (u usage) String() string {
+	return fmt.Sprintf("RSS %d MiB of which anonymous %d MiB, %d MiB at most", u.rss>>20, u.anonymous>>20, u.peak>>20)
+}
+
+// memory tells the memory of the process; its peak is that of all processes so far: proc_pid_status(5).
+func (p *proxy) memory() usage {
+	u := usage{peak: p.peak}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return u // it is gone
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		kib, _ := strconv.ParseInt(fields[1], 10, 64)
+		switch fields[0] {
+		case "VmRSS:":
+			u.rss = kib << 10
+		case "RssAnon:":
+			u.anonymous = kib << 10
+		case "VmHWM:":
+			u.peak = max(u.peak, kib<<10)
+		}
+	}
+	return u
 }

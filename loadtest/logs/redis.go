@@ -13,6 +13,9 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
+// loadTimeout bounds the time in which Redis reads millions of lines from its disk.
+const loadTimeout = 5 * time.Minute
+
 // redisServer is a Redis that writes each command to its disk before it answers, so that it may be killed.
 type redisServer struct {
 	address, folder string
@@ -37,13 +40,13 @@ func (r *redisServer) start() error {
 		return err
 	}
 	r.cmd = exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", r.folder, "--save", "",
-		"--appendonly", "yes", "--appendfsync", "always")
+		"--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0")
 	if err := r.cmd.Start(); err != nil {
 		return fmt.Errorf("starting redis-server: %w", err)
 	}
 	client := goredis.NewClient(&goredis.Options{Addr: r.address})
 	defer client.Close()
-	for deadline := time.Now().Add(readyTimeout); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(loadTimeout); ; time.Sleep(10 * time.Millisecond) {
 		err := client.Ping(context.Background()).Err()
 		if err == nil {
 			return nil

@@ -4,28 +4,31 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
 
-// slowRounds is how often each sink gets its turn; the median counts.
-const slowRounds = 3
+// tolerance is how much longer than before healthy sinks a client may wait, unless two healthy ones differ by more.
+const tolerance = 0.05
 
 // subject is a proxy before a sink of some kind.
 type subject struct {
 	name  string
 	proxy *proxy
-	p99s  []time.Duration
-	n     int
+	sick  bool            // its sink does not work
+	p99s  []time.Duration // of each turn
+	waits []time.Duration // of all turns
 }
 
 // trickle accepts connections, and reads so many bytes a second from each; none for zero.
@@ -54,30 +57,35 @@ func trickle(bytes int) (net.Listener, error) {
 	return l, nil
 }
 
-// sinks makes a receiver of each kind and returns their addresses.
-func sinks() (names, addresses []string, err error) {
-	add := func(name, address string) { names, addresses = append(names, name), append(addresses, address) }
+// place is where a subject's lines go; nowhere without an address.
+type place struct {
+	name, address string
+	sick          bool
+}
+
+// sinks makes a receiver of each kind. The first two are healthy.
+func sinks() (places []place, err error) {
 	for _, name := range []string{"healthy", "healthy again"} {
 		r, err := newReceiver(false)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		add(name, r.address)
+		places = append(places, place{name: name, address: r.address})
 	}
 	dead, err := newReceiver(false)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	dead.shut()
-	add("dead", dead.address)
-	for name, rate := range map[string]int{"accepts, never reads": 0, "1 byte/s": 1} {
+	places = append(places, place{"dead", dead.address, true})
+	for rate, name := range []string{"accepts, never reads", "reads 1 byte/s"} {
 		l, err := trickle(rate)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		add(name, l.Addr().String())
+		places = append(places, place{name, l.Addr().String(), true})
 	}
-	return names, addresses, nil
+	return append(places, place{name: "(no log)"}), nil
 }
 
 func (s settings) runSlow(stdout, stderr io.Writer) int {
@@ -89,87 +97,114 @@ func (s settings) runSlow(stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "logs: %v\n", err)
 		return 1
 	}
-	_, _ = fmt.Fprintf(stdout, "| sink | requests | client p99, median of rounds | rounds | memory: RSS, anonymous |\n| --- | --- | --- | --- | --- |\n")
+	_, _ = fmt.Fprintf(stdout, "| sink | requests | client p99, median of %d turns | to healthy | p99 of all | memory: RSS, anonymous, most |\n| --- | ---: | ---: | ---: | ---: | ---: |\n", s.rounds)
 	for _, x := range subjects {
-		rss, anonymous := memory(x.proxy.cmd.Process.Pid)
-		_, _ = fmt.Fprintf(stdout, "| %s | %d | %s | %v | %d MiB, %d MiB |\n", x.name, x.n, median(x.p99s), x.p99s, rss>>20, anonymous>>20)
+		m := x.proxy.memory()
+		_, _ = fmt.Fprintf(stdout, "| %s | %d | %s | %+.1f %% | %s | %d MiB, %d MiB, %d MiB |\n", x.name, len(x.waits), median(x.p99s),
+			100*(x.ratio(subjects[:2])-1), p99(x.waits), m.rss>>20, m.anonymous>>20, m.peak>>20)
+	}
+	spread := spread(subjects[0], subjects[1])
+	_, _ = fmt.Fprintf(stdout, "\nTwo healthy ones differ by %.1f %% (A/A); allowed are %.1f %%.\n", 100*spread, 100*max(spread, tolerance))
+	if err := judgeSlow(subjects, spread); err != nil {
+		_, _ = fmt.Fprintf(stderr, "logs: %v\n", err)
+		return 1
 	}
 	return 0
 }
 
-func median(all []time.Duration) time.Duration {
+// judgeSlow is an error if clients wait longer for a proxy with a sick sink than for the healthy ones, by more than those differ
+// and more than the tolerance; or if a proxy takes too much memory.
+func judgeSlow(subjects []*subject, spread float64) error {
+	var errs []error
+	for _, x := range subjects {
+		if over := x.ratio(subjects[:2]) - 1; x.sick && over > max(spread, tolerance) {
+			errs = append(errs, fmt.Errorf("%s: clients wait %.1f %% longer", x.name, 100*over))
+		}
+		if m := x.proxy.memory(); m.peak > memoryLimit {
+			errs = append(errs, fmt.Errorf("%s: took %d MiB of memory", x.name, m.peak>>20))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ratio is the median, over the rounds, of the p99 to that of the healthy ones in the same round.
+func (x *subject) ratio(healthy []*subject) float64 {
+	var all []float64
+	for i, p := range x.p99s {
+		all = append(all, 2*float64(p)/float64(healthy[0].p99s[i]+healthy[1].p99s[i]))
+	}
+	return median(all)
+}
+
+// spread is how much two that should be the same differ: by the median of the rounds.
+func spread(a, b *subject) float64 {
+	var all []float64
+	for i, p := range a.p99s {
+		all = append(all, float64(p)/float64(b.p99s[i]))
+	}
+	return math.Abs(median(all) - 1)
+}
+
+func median[T cmp.Ordered](all []T) T {
 	sorted := slices.Sorted(slices.Values(all))
 	return sorted[len(sorted)/2]
 }
 
-// measureSlow gives each proxy its turn in each round, the other way round in every second. Each is reloaded once, which must
+func p99(waits []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(waits))
+	return sorted[len(sorted)*99/100].Round(time.Microsecond)
+}
+
+// measureSlow gives each proxy its turn in each round, beginning with another one each time. Each is reloaded once, which must
 // succeed.
 func (s settings) measureSlow() (subjects []*subject, err error) {
 	folder, err := os.MkdirTemp("", "gatehouse-logs-")
 	if err != nil {
 		return nil, err
 	}
-	names, addresses, err := sinks()
+	defer os.RemoveAll(folder)
+	places, err := sinks()
 	if err != nil {
 		return nil, err
 	}
-	names, addresses = append(names, "(no log)"), append(addresses, "")
-	for i, name := range names {
-		writer := fmt.Sprintf("ship %s {\n sink http http://%s/\n max_size %%dMiB\n timeout 10s\n }", filepath.Join(folder, "spool"+strconv.Itoa(i)), addresses[i])
-		if addresses[i] == "" {
+	for i, p := range places {
+		writer := fmt.Sprintf("ship %s {\n sink http http://%s/\n max_size %%dMiB\n timeout 10s\n }", filepath.Join(folder, "spool"+strconv.Itoa(i)), p.address)
+		if p.address == "" {
 			writer = "discard\n # %d"
 		}
-		p, err := newProxy("slow"+strconv.Itoa(i), folder, "127.0.0.1:1", writer)
+		proxy, err := newProxy("slow"+strconv.Itoa(i), folder, "127.0.0.1:1", writer, 100)
 		if err != nil {
 			return subjects, err
 		}
-		subjects = append(subjects, &subject{name: name, proxy: p})
-		if err := p.reload(); err != nil {
+		subjects = append(subjects, &subject{name: p.name, proxy: proxy, sick: p.sick})
+		if err := proxy.reload(); err != nil {
 			return subjects, err
 		}
 	}
-	for round := range slowRounds {
+	for round := range s.rounds + 1 {
 		for i := range subjects {
-			if round%2 == 1 {
-				i = len(subjects) - 1 - i
+			x := subjects[(i+round)%len(subjects)]
+			if err := x.measure(s.rate, s.round, round == 0); err != nil {
+				return subjects, err
 			}
-			subjects[i].measure(s.rate, s.round)
 		}
 	}
 	return subjects, nil
 }
 
-func (x *subject) measure(rate int, lasts time.Duration) {
+// measure is one turn. What the first one measures is not kept: caches are cold, and connections new.
+func (x *subject) measure(rate int, lasts time.Duration, warming bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lasts)
 	defer cancel()
 	l := newLoad(x.proxy.address)
 	l.begin(ctx, rate)
 	l.wait()
-	waits := slices.Sorted(slices.Values(l.waits))
-	x.n += len(waits)
-	if len(waits) > 0 {
-		x.p99s = append(x.p99s, waits[len(waits)*99/100].Round(time.Microsecond))
+	if len(l.waits) < 100 {
+		return fmt.Errorf("%s: %d requests were answered", x.name, len(l.waits))
 	}
-}
-
-// memory reads a process' resident memory, and how much of it no file stands behind: proc_pid_status(5).
-func memory(pid int) (rss, anonymous int64) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, 0
+	if !warming {
+		x.waits = append(x.waits, l.waits...)
+		x.p99s = append(x.p99s, p99(l.waits))
 	}
-	for line := range strings.Lines(string(text)) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 {
-			continue
-		}
-		kib, _ := strconv.ParseInt(fields[1], 10, 64)
-		switch fields[0] {
-		case "VmRSS:":
-			rss = kib << 10
-		case "RssAnon:":
-			anonymous = kib << 10
-		}
-	}
-	return rss, anonymous
+	return nil
 }

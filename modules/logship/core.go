@@ -214,12 +214,15 @@ func (c *core) keepOpening() {
 
 // tryOpen opens the spool and starts the shippers, unless that was done. It is called with the lock held.
 func (c *core) tryOpen() error {
-	if c.spool.Load() == nil {
+	switch {
+	case c.ended():
+		return errUnused
+	case c.spool.Load() == nil:
 		c.tried = true
 		if c.openErr = c.open(); c.openErr != nil {
 			return c.openErr
 		}
-	} else if c.openErr == nil {
+	case c.openErr == nil:
 		return nil
 	}
 	c.openErr = c.apply()
@@ -239,6 +242,16 @@ func (c *core) opened() error {
 	return nil
 }
 
+// ended reports whether close has begun.
+func (c *core) ended() bool {
+	select {
+	case <-c.stop:
+		return true
+	default:
+		return false
+	}
+}
+
 // logger is for what operators must know. It may itself be shipped here, so only changes of state are logged, never lines or
 // batches; and it is looked up each time, as it belongs to a config.
 func logger() *zap.Logger { return caddy.Log().Named("logship") }
@@ -255,10 +268,8 @@ func (c *core) write(line []byte) bool {
 func (c *core) hold(line []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	select {
-	case <-c.stop:
+	if c.ended() {
 		return false
-	default:
 	}
 	if !c.tried || c.spool.Load() != nil { // the first line opens the spool; the next may find it open
 		_ = c.tryOpen() // status tells
@@ -306,6 +317,9 @@ func (c *core) close() error {
 	c.handle.core.CompareAndSwap(c, nil)
 	c.mu.Lock()
 	close(c.stop)
+	if len(c.held) > 0 { // a last try; the next process ships them
+		c.openErr = c.open()
+	}
 	lost := uint64(len(c.held)) + c.heldDropped
 	c.held = nil
 	c.mu.Unlock()
@@ -313,7 +327,8 @@ func (c *core) close() error {
 	s := c.spool.Load()
 	if s == nil {
 		if lost > 0 {
-			logger().Error("lines are lost, as the spool could not be opened", zap.String("spool", c.dir), zap.Uint64("lines", lost))
+			logger().Error("lines are lost, as the spool could not be opened", zap.String("spool", c.dir), zap.Uint64("lines", lost),
+				zap.Error(c.openErr))
 		}
 		return nil
 	}

@@ -143,6 +143,28 @@ func TestSpoolIsLocked(t *testing.T) {
 	r.await(t, 20)
 }
 
+// The log ends just when another process lets go of the spool: the lines that were held are not lost.
+func TestHeldLinesAtTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	other, _, err := spool.Open(dir, spool.Options{Segment: spool.MinSegment, MaxSize: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReceiver(t, "a")
+	s := gatehousetest.Start(t, site(dir, "sink testing a"))
+	requests(t, s, 20)
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Reload(":8080 {\n respond ok\n}"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Reload(site(dir, "sink testing a")); err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, 20)
+}
+
 // A spool that cannot be written to, here as a file stands in its place, fails no config.
 func TestSpoolCannotBeMade(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "file")

@@ -39,9 +39,9 @@ func init() { caddy.RegisterModule(LogSink{}) }
 type LogSink struct {
 	// Client is the name of the client in the `redis` app. Default: the client without a name.
 	Client string `json:"client,omitempty"`
-	// Stream ends the stream's key, `<prefix>:1:logs:<stream>`. A stream that several proxies share holds all lines, but a
-	// line may be there twice after a crash, and entries of proxies other than the first have IDs that Redis gives.
-	// Default: the name of the node.
+	// Stream ends the stream's key, `<prefix>:1:logs:<stream>`. A stream that several proxies share holds all lines, but entries
+	// of proxies other than the first have IDs that Redis gives. Redis 8.6 and later knows the last 10,000 lines of each of
+	// them for a day; an older one may have the last batch before a crash twice. Default: the name of the node.
 	Stream string `json:"stream,omitempty"`
 	// MaxLen is about how many lines the stream holds: Redis gives up older ones. Default (and zero): 1,000,000; -1 is no
 	// limit.
@@ -109,7 +109,7 @@ func (s *LogSink) Send(ctx context.Context, batch *logship.Batch) error {
 // add adds lines from first to end. A script whose answer was lost may be run again.
 func (s *LogSink) add(ctx context.Context, universal goredis.UniversalClient, key string, batch *logship.Batch, first, end int) error {
 	limit := max(cmp.Or(s.MaxLen, defaultLogLimit), 0)
-	s.args = append(s.args[:0], limit, batch.Epoch)
+	s.args = append(s.args[:0], limit, batch.Epoch, batch.Node)
 	s.text = s.text[:0]
 	for i := first; i < end; i++ {
 		begin := len(s.text)

@@ -5,6 +5,7 @@ package redis_test
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -97,6 +98,109 @@ func TestLogSinkSharedStream(t *testing.T) {
 	}
 	if r := v.Report(); r.Lines != 200 || r.Missing+r.Duplicates+r.Unreadable > 0 {
 		t.Errorf("the stream has %+v", r)
+	}
+}
+
+// idempotent does what Redis 8.6 is documented to do, on an older server: XADD with IDMP gives the ID that a producer's message got
+// the first time, for as many messages as XCFGSET says, 100 if it says nothing; XCFGSET forgets those, and XINFO tells of it.
+const idempotent = `
+local real = redis
+local redis = setmetatable({REDIS_VERSION_NUM = 0x00080600}, {__index = real})
+local function run(call, ...)
+	local args = {...}
+	local known, kept = args[2] .. ':known', args[2] .. ':kept'
+	if args[1] == 'XCFGSET' then
+		if real.call('EXISTS', args[2]) == 0 then
+			return {err = 'ERR no such key'}
+		end
+		real.call('DEL', known, kept)
+		real.call('SET', args[2] .. ':size', args[6])
+		real.call('INCR', args[2] .. ':configured')
+		return {ok = 'OK'}
+	end
+	if args[1] == 'XINFO' then
+		local info, size = real.call(...), real.call('GET', args[3] .. ':size')
+		if size then
+			table.insert(info, 'idmp-maxsize')
+			table.insert(info, tonumber(size))
+		end
+		return info
+	end
+	if args[1] ~= 'XADD' or args[3] ~= 'IDMP' then
+		return call(...)
+	end
+	if args[6] ~= '*' then
+		return {err = 'ERR IDMP/IDMPAUTO can be used only with auto-generated IDs'}
+	end
+	local id = real.call('HGET', known, args[4] .. ' ' .. args[5])
+	if not id then
+		id = real.call('XADD', args[2], '*', unpack(args, 7))
+		real.call('HSET', known, args[4] .. ' ' .. args[5], id)
+		real.call('RPUSH', kept, args[4] .. ' ' .. args[5])
+		if real.call('LLEN', kept) > tonumber(real.call('GET', args[2] .. ':size') or 100) then
+			real.call('HDEL', known, real.call('LPOP', kept))
+		end
+	end
+	return id
+end
+redis.call = function(...) return run(real.call, ...) end
+redis.pcall = function(...) return run(real.pcall, ...) end
+`
+
+// claims has an older server taken for one that has XADD with IDMP.
+const claims = "local redis = setmetatable({REDIS_VERSION_NUM = 0x00080600}, {__index = redis})\n"
+
+// A batch that is sent again to a stream that is past its lines.
+func TestLogSinkKnowsLinesAgain(t *testing.T) {
+	source, err := os.ReadFile("logs_add.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		prelude    string
+		duplicates uint64
+	}{
+		"8.6":             {idempotent, 0},
+		"as it is":        {"", 300},
+		"refuses in part": {claims, 300},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := gatehousetest.StartRedis(t)
+			direct := goredis.NewClient(&goredis.Options{Addr: server.Address})
+			defer direct.Close()
+			send := func(node string, epoch uint64) {
+				batch := logshiptest.Batch(1, logshiptest.Access(300)...)
+				batch.Node, batch.Epoch = node, epoch
+				args := []any{0, epoch, node}
+				for i := range batch.Lines {
+					args = append(args, batch.Lines[i].Seq, batch.AppendJSON(nil, i))
+				}
+				if err := direct.Eval(t.Context(), test.prelude+string(source), []string{"all"}, args...).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			send("b", 2000)
+			for range 2 {
+				send("a", 1000)
+				send("b", 2000)
+			}
+			got, err := stream(t, server.Address, "all")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var v logship.Verifier
+			for _, line := range got {
+				if err := v.Add([]byte(line)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if r := v.Report(); r.Lines != 600+test.duplicates || r.Missing > 0 || r.Duplicates != test.duplicates {
+				t.Errorf("the stream has %+v, want 600 lines and %d of them twice", r, test.duplicates)
+			}
+			if n, err := direct.Get(t.Context(), "all:configured").Int(); test.prelude == idempotent && n != 1 {
+				t.Errorf("the stream was configured %d times, %v", n, err)
+			}
+		})
 	}
 }
 

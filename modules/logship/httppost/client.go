@@ -27,8 +27,12 @@ import (
 const (
 	dialTimeout = 5 * time.Second
 	idleTimeout = 90 * time.Second
-	// MaxAnswer bounds what is read of an answer, in bytes. Elasticsearch says something about each of thousands of lines.
-	MaxAnswer = 8 << 20
+	// pingAfter is how long an HTTP/2 connection may be silent before it is tested, pingTimeout how long the test may take.
+	// Without it, the transport would send batch after batch on a connection whose other end is gone.
+	pingAfter   = 5 * time.Second
+	pingTimeout = 5 * time.Second
+	// maxHeader bounds the header section of an answer, in bytes.
+	maxHeader = 64 << 10
 	// maxQuoted is how much of an answer appears in an error.
 	maxQuoted = 200
 )
@@ -37,12 +41,13 @@ const (
 type Client struct {
 	config     Config
 	compressor *Compressor
+	answer     int64 // how much of an answer is read
 	http       http.Client
 }
 
 // NewClient resolves the configuration. It does not connect; it reads the files of TLS. coding is the content coding if the
-// configuration names none.
-func NewClient(config Config, coding string) (*Client, error) {
+// configuration names none, answer the most bytes that Post returns of an answer.
+func NewClient(config Config, coding string, answer int64) (*Client, error) {
 	resolved, err := config.resolve()
 	if err != nil {
 		return nil, err
@@ -58,18 +63,19 @@ func NewClient(config Config, coding string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{config: resolved, compressor: compressor}
+	c := &Client{config: resolved, compressor: compressor, answer: answer}
 	c.http.Transport = &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSClientConfig:       secure,
-		TLSHandshakeTimeout:   dialTimeout,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConnsPerHost:   2,
-		IdleConnTimeout:       idleTimeout,
-		WriteBufferSize:       64 << 10,
-		DisableCompression:    true, // of answers
-		ExpectContinueTimeout: time.Second,
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSClientConfig:        secure,
+		TLSHandshakeTimeout:    dialTimeout,
+		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		MaxIdleConnsPerHost:    2,
+		IdleConnTimeout:        idleTimeout,
+		WriteBufferSize:        64 << 10,
+		MaxResponseHeaderBytes: maxHeader,
+		DisableCompression:     true, // of answers
 	}
 	// The lines go where the configuration says, with its secrets, and nowhere else.
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -100,16 +106,13 @@ func (c *Config) TLS() (*tls.Config, error) {
 	return secure, nil
 }
 
-// URL is where the client sends, without secrets, for status and logs.
-func (c *Client) URL() string { return c.config.URL }
-
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Post sends a body and returns the answer of a request that succeeded (2xx), of which it reads 8 MiB at most. An error says
-// what the host is to do: it is a *logship.Rejection if the server will not take this body (400, 413, 422), and a
-// *logship.Delay if it says when to come back (Retry-After). All else is to be tried again: also what looks like a wrong
-// configuration, as somebody will mend it. The ID is sent as Idempotency-Key.
+// Post sends a body and returns the answer of a request that succeeded (2xx), up to the client's limit. An error says what the
+// host is to do: it is a *logship.Rejection if the server will not take this body (400, 413, 422), and a *logship.Delay if it
+// says when to come back (Retry-After). All else is to be tried again: also what looks like a wrong configuration, as
+// somebody will mend it. Where the server has answered, there is a *StatusError in it. The ID is sent as Idempotency-Key.
 func (c *Client) Post(ctx context.Context, contentType, id string, body []byte) ([]byte, error) {
 	sent, err := c.compressor.Compress(body)
 	if err != nil {
@@ -125,14 +128,15 @@ func (c *Client) Post(ctx context.Context, contentType, id string, body []byte) 
 		return nil, fmt.Errorf("sending to the receiver: %w", withoutURL(err))
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, MaxAnswer))
-	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
-		if err != nil { // the status alone may be enough, but not to whoever reads the answer
-			return nil, fmt.Errorf("reading the receiver's answer: %w", err)
-		}
-		return answer, nil
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxQuoted)) // the status is what counts
+		return nil, judge(resp, answer)
 	}
-	return nil, judge(resp, answer)
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, c.answer))
+	if err != nil { // the status alone may be enough, but not to whoever reads the answer
+		return nil, fmt.Errorf("reading the receiver's answer: %w", err)
+	}
+	return answer, nil
 }
 
 // withoutURL takes the URL out of an error, which goes to logs and status: its query may be a secret.
@@ -172,9 +176,30 @@ func version() string {
 	return short
 }
 
+// StatusError is an answer that is no success.
+type StatusError struct {
+	// Code is its status code.
+	Code int
+	// Status is the code with its reason phrase.
+	Status string
+	// Answer is the beginning of what it said.
+	Answer string
+}
+
+// Error implements error.
+func (e *StatusError) Error() string {
+	text := fmt.Sprintf("the receiver answered %.100q", e.Status)
+	if e.Answer != "" {
+		text += ": " + strconv.Quote(e.Answer)
+	}
+	return text
+}
+
 // judge turns an answer that is no success into what the host is to do.
 func judge(resp *http.Response, answer []byte) error {
-	err := fmt.Errorf("the receiver answered %s%s", resp.Status, quoted(answer))
+	err := &StatusError{
+		Code: resp.StatusCode, Status: resp.Status, Answer: strings.TrimSpace(strings.ToValidUTF8(string(answer), "")),
+	}
 	switch resp.StatusCode {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
 		return &logship.Rejection{Err: err}
@@ -183,15 +208,6 @@ func judge(resp *http.Response, answer []byte) error {
 		return &logship.Delay{After: after, Err: err}
 	}
 	return err
-}
-
-// quoted is the beginning of an answer, for people.
-func quoted(answer []byte) string {
-	text := strings.TrimSpace(strings.ToValidUTF8(string(answer[:min(len(answer), maxQuoted)]), ""))
-	if text == "" {
-		return ""
-	}
-	return ": " + strconv.Quote(text)
 }
 
 // retryAfter reads the header field (RFC 9110, section 10.2.3): a number of seconds, or a date.

@@ -129,6 +129,9 @@ func (c Config) resolve() (Config, error) {
 	}
 	headers := make(map[string]string, len(c.Headers))
 	for name, value := range c.Headers {
+		if _, given := headers[http.CanonicalHeaderKey(name)]; given {
+			return c, fmt.Errorf("header %q is given twice", name)
+		}
 		if err := expand("header "+name, &value); err != nil {
 			return c, err
 		}
@@ -158,6 +161,12 @@ func (c *Config) check(written string) error {
 	}
 	if c.Username == "" && c.Password != "" {
 		return errors.New("a password needs a username")
+	}
+	if strings.Contains(c.Username, ":") { // RFC 7617, section 2: the receiver would take the rest for the password
+		return errors.New("username: expected one without a colon")
+	}
+	if strings.HasPrefix(c.URL, "http:") && (c.CA != "" || c.Cert != "" || c.InsecureSkipVerify) {
+		return errors.New("url: expected https, as there are options of TLS")
 	}
 	if (c.Cert == "") != (c.Key == "") {
 		return errors.New("cert and key need each other")

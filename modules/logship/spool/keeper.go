@@ -27,6 +27,7 @@ func (s *Spool) keep() {
 	ticker := time.NewTicker(retry)
 	defer ticker.Stop()
 	for {
+		s.prepare()
 		s.tidy()
 		select {
 		case <-s.stop:
@@ -40,6 +41,25 @@ func (s *Spool) keep() {
 	}
 }
 
+// prepare has those pages of the active segment present that are used next. Not all of them at once: they count as memory of
+// the process. If that fails, they come one by one as they are used.
+func (s *Spool) prepare() {
+	s.mapping.Lock()
+	defer s.mapping.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.active()
+	for g.mapping != nil && g.present < g.capacity && g.end >= g.present-step {
+		from, to := g.present, min(g.present+step, g.capacity)
+		part := g.mapping[from:to]
+		s.mu.Unlock()
+		_ = populate(part)
+		s.mu.Lock()
+		g.present = to
+	}
+	g.wake = g.nextWake()
+}
+
 // tidy does one round of the keeper's work. What needs the disk is done without the lock; a line that cannot do without a
 // new segment waits for it.
 func (s *Spool) tidy() {
@@ -48,7 +68,7 @@ func (s *Spool) tidy() {
 	if s.options.MaxAge > 0 {
 		s.expire(time.Now().Add(-s.options.MaxAge).UnixNano())
 	}
-	wanted := s.makeRoom() && s.next == nil && s.broken == nil
+	wanted := s.makeRoom() && s.wantsNext()
 	if !wanted && len(s.trash) == 0 {
 		return
 	}
@@ -114,9 +134,12 @@ func (s *Spool) sealAll() error {
 	s.mu.Unlock()
 	var errs []error
 	for _, g := range todo {
+		s.mapping.Lock()
 		s.mu.Lock()
 		gone, file := g.gone, g.detach()
 		s.mu.Unlock()
+		errs = append(errs, file.unmap())
+		s.mapping.Unlock()
 		if gone {
 			errs = append(errs, file.discard())
 			continue
@@ -149,6 +172,7 @@ func (s *Spool) flush() error {
 	}
 	if err == nil {
 		g.synced = to
+		err = forget(memory, to)
 	}
 	return err
 }

@@ -16,7 +16,7 @@ func TestTouch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	memory, err := reserve(file, MinSegment, true)
+	memory, _, err := reserve(file, MinSegment, true)
 	if err != nil || memory == nil {
 		t.Fatalf("%d bytes, %v", len(memory), err)
 	}

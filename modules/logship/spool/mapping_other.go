@@ -8,8 +8,12 @@ package spool
 import "os"
 
 // reserve does nothing where the system cannot reserve space and map it: segments are written to instead.
-func reserve(*os.File, int64, bool) ([]byte, error) { return nil, nil }
+func reserve(*os.File, int64, bool) ([]byte, int64, error) { return nil, 0, nil }
+
+func populate([]byte) error { return nil }
 
 func release([]byte) error { return nil }
 
 func flush([]byte, int64, int64) error { return nil }
+
+func forget([]byte, int64) error { return nil }

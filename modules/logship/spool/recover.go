@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -161,7 +162,7 @@ func (g *segment) scan(file *os.File) (damaged int64, err error) {
 
 // begin starts this process' own epoch, with its first segment, and places the cursors.
 func (s *Spool) begin(active []string) error {
-	s.epoch = max(s.epoch+1, uint64(max(time.Now().UnixMilli(), 1)))
+	s.epoch = nextEpoch(s.epoch)
 	names, err := filepath.Glob(filepath.Join(s.dir, "*.cursor"))
 	if err != nil {
 		return fmt.Errorf("BUG: reading the spool's directory: %w", err)
@@ -191,6 +192,21 @@ func (s *Spool) begin(active []string) error {
 		}
 	}
 	return nil
+}
+
+// epochs is the highest epoch of this process. No two of its spools have the same: a line is told from others by its node,
+// epoch and number, and spools that are opened together would have the same time.
+var epochs atomic.Uint64
+
+// nextEpoch returns an epoch above those of the spool, and of all other spools of the process.
+func nextEpoch(after uint64) uint64 {
+	for {
+		last := epochs.Load()
+		next := max(after+1, last+1, uint64(max(time.Now().UnixMilli(), 1)))
+		if epochs.CompareAndSwap(last, next) {
+			return next
+		}
+	}
 }
 
 // first makes the first segment of this epoch. If it cannot be made there is one without room in its place, so that what the

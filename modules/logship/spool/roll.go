@@ -16,6 +16,12 @@ func (s *Spool) segmentSize() int64 {
 	return max(min(s.options.Segment, s.options.MaxSize/MinSegments), MinSegment) &^ (alignment - 1)
 }
 
+// wantsNext reports whether the next segment is to be made: the active one is half full, or somebody waits for room. Its
+// first pages are in memory then, so it is not made before.
+func (s *Spool) wantsNext() bool {
+	return s.next == nil && s.broken == nil && (s.freed != nil || s.active().half())
+}
+
 // room reports whether the active segment can take a line of n bytes, after beginning a new one if need be.
 func (s *Spool) room(n int) bool {
 	fits := func() bool { g := s.active(); return g.end+recordSize(n) <= g.capacity }

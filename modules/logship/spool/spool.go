@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -114,6 +115,8 @@ type Spool struct {
 	wakeLine uint64 // a reader waits for lines to come to this number, or bytes to the next
 	wakeByte uint64
 
+	mapping sync.Mutex // held while a mapping's pages are made present, and while it is taken away; taken before mu
+
 	unsynced error // of the last writing through to the disk
 
 	tidied  *sync.Cond    // tells of the end of tidying; its lock is mu
@@ -165,6 +168,10 @@ func (s *Spool) AppendAt(line []byte, at time.Time) error {
 	s.lastSeq++
 	s.lines++
 	s.bytes += uint64(recordSize(len(line)))
+	if g := s.active(); g.end >= g.wake {
+		g.wake = math.MaxInt64
+		s.poke()
+	}
 	if s.lines >= s.wakeLine || s.bytes >= s.wakeByte {
 		s.wakeReaders()
 	}
@@ -283,7 +290,8 @@ func (s *Spool) Close() error {
 	var errs []error
 	s.active().lastSeq = s.lastSeq // also of lines that were dropped behind its last record
 	for _, g := range append(s.unsealed, s.active()) {
-		errs = append(errs, g.finish(g.detach()))
+		file := g.detach()
+		errs = append(errs, file.unmap(), g.finish(file))
 	}
 	if s.next != nil {
 		errs = append(errs, s.next.detach().discard(), os.Remove(s.next.path))

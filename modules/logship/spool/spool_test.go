@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/logship/spool"
@@ -418,4 +419,24 @@ func TestTail(t *testing.T) {
 	if err != nil || len(lines) != 10 || lines[0].Seq != 991 || string(lines[9].Data) != text(1000) {
 		t.Fatalf("the last lines are %v, %v", lines, err)
 	}
+}
+
+// A line is told from others by its node, epoch and number: spools of one process that are opened together must differ.
+func TestEpochsDiffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // at one time
+		var last uint64
+		for range 3 {
+			s, _, err := spool.Open(t.TempDir(), small())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Epoch() <= last {
+				t.Errorf("after the epoch %d comes %d", last, s.Epoch())
+			}
+			last = s.Epoch()
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }

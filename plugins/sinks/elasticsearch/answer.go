@@ -11,11 +11,14 @@ import (
 	"strings"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/logship"
-	"github.com/gatehouse-proxy/gatehouse/modules/logship/httppost"
 )
 
-// maxReason is how much of a reason appears in an error.
-const maxReason = 300
+const (
+	// maxAnswer is read of an answer, in bytes: some 400 for each line of a batch, where 30 are usual.
+	maxAnswer = 2 << 20
+	// maxReason is how much of a reason appears in an error.
+	maxReason = 300
+)
 
 // answer is what the bulk API says: an item for each action, in their order, under the action's name.
 type answer struct {
@@ -47,7 +50,7 @@ const (
 // judge turns an answer about n lines into what the host is to do. While a line is to be sent again, all are: those that are
 // there already will be answered with a conflict.
 func judge(text []byte, n int) error {
-	if len(text) >= httppost.MaxAnswer { // the halves have shorter ones
+	if len(text) >= maxAnswer { // the halves have shorter ones
 		return &logship.Rejection{Err: errors.New("the server's answer is too long to be read")}
 	}
 	var a answer
@@ -84,7 +87,7 @@ func judge(text []byte, n int) error {
 // fate reads an item. What is not known for certain is tried again.
 func (it *item) fate() fate {
 	switch {
-	case it.Status == http.StatusCreated || it.Status == http.StatusOK:
+	case (it.Status == http.StatusCreated || it.Status == http.StatusOK) && it.Error.Type == "":
 		return taken
 	case it.Status == http.StatusConflict && it.Error.Type == "version_conflict_engine_exception":
 		return taken // by an earlier try: the document's ID is the line's

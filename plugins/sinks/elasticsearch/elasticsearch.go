@@ -111,7 +111,7 @@ func (s *Sink) Provision(caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	s.client, err = httppost.NewClient(config, httppost.Gzip)
+	s.client, err = httppost.NewClient(config, httppost.Gzip, maxAnswer)
 	return err
 }
 

@@ -24,8 +24,9 @@ import (
 func init() { caddy.RegisterModule(new(Sink)) }
 
 // Sink appends lines to a file as NDJSON, and waits until they are on the disk. A line that the file has already is not
-// written again, and what a crash left half-written is removed first. The file belongs to one spool. Another program may
-// rename it: a new one is begun then.
+// written again, and what a crash left half-written is removed first. The file should belong to one spool: of
+// several, each has all of its lines there, but after a crash the last batch of one may be there twice. Another program
+// may rename the file: a new one is begun then.
 type Sink struct {
 	// Path is the file's, which is made with mode 0600, and its directories with 0700. Placeholders of the process ({env.*})
 	// are expanded. Required.
@@ -118,12 +119,10 @@ func (s *Sink) Send(ctx context.Context, batch *logship.Batch) error {
 	return s.roll()
 }
 
-// has reports whether a file whose last line has one origin has another line already: the lines of a spool come in order.
+// has reports whether a file whose last line has one origin has another line already: the lines of a spool come in order, and
+// what is sent again is the last batch, which is of one epoch. A line of another epoch is another spool's.
 func has(last, line logship.Stamp) bool {
-	if last.Node != line.Node {
-		return false
-	}
-	return line.Epoch < last.Epoch || line.Epoch == last.Epoch && line.Seq <= last.Seq
+	return last.Node == line.Node && last.Epoch == line.Epoch && line.Seq <= last.Seq
 }
 
 func (s *Sink) write() error {

@@ -101,6 +101,23 @@ func TestRenamedByAnotherProgram(t *testing.T) {
 	}
 }
 
+// Two spools of one node that write to one file, by mistake: no line may be taken for one that is there.
+func TestTwoSpoolsInOneFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.ndjson")
+	spools := []*logshiptest.Subject{open(t, &file.Sink{Path: path}), open(t, &file.Sink{Path: path})}
+	for first := uint64(1); first < 30; first += 3 {
+		for i, s := range spools {
+			batch := logshiptest.Batch(first, logshiptest.Access(3)...)
+			batch.Epoch -= uint64(i)
+			s.Send(t, batch)
+		}
+	}
+	got, err := lines(path)
+	if err != nil || len(got) != 60 {
+		t.Fatalf("the file has %d lines, want 60 (%v)", len(got), err)
+	}
+}
+
 func TestRollKeep(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "access.ndjson")
 	s := open(t, &file.Sink{Path: path, RollSize: 1, RollKeep: 3})

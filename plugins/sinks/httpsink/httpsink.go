@@ -25,6 +25,9 @@ const (
 	JSONArray = "json_array"
 )
 
+// maxAnswer is read of an answer, so that its connection can be used again; what it says does not matter.
+const maxAnswer = 4 << 10
+
 func init() { caddy.RegisterModule(Sink{}) }
 
 // Sink posts batches to a URL. Any 2xx is taken as an acknowledgement. 400, 413 and 422 are taken as a refusal of the lines,
@@ -74,7 +77,7 @@ func (s *Sink) Provision(caddy.Context) error {
 	if s.Format != "" && s.Format != NDJSON && s.Format != JSONArray {
 		return fmt.Errorf("format: expected ndjson or json_array, found %q", s.Format)
 	}
-	s.client, err = httppost.NewClient(s.Config, httppost.Zstd)
+	s.client, err = httppost.NewClient(s.Config, httppost.Zstd, maxAnswer)
 	return err
 }
 

@@ -153,6 +153,8 @@ func TestAnswers(t *testing.T) {
 	}{
 		"200":            {status(200, ""), "taken"},
 		"202 with text":  {status(202, "<html>hello"), "taken"},
+		"200 endless":    {endless(200), "taken"},
+		"500 endless":    {endless(500), "again"},
 		"400":            {status(400, ""), "rejected"},
 		"413":            {status(413, ""), "rejected"},
 		"422":            {status(422, ""), "rejected"},
@@ -190,6 +192,18 @@ func status(code int, body string, header ...string) http.HandlerFunc {
 		}
 		w.WriteHeader(code)
 		_, _ = io.WriteString(w, body)
+	}
+}
+
+// endless answers with a body that goes on until nobody reads it.
+func endless(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(code)
+		for part := make([]byte, 64<<10); r.Context().Err() == nil; {
+			if _, err := w.Write(part); err != nil {
+				return
+			}
+		}
 	}
 }
 
@@ -257,6 +271,9 @@ func TestConfig(t *testing.T) {
 		"coding":            {URL: "http://x/", Compress: "lzma"},
 		"no such CA":        {URL: "https://x/", CA: "/nonexistent.pem"},
 		"certificate alone": {URL: "https://x/", Cert: "x.pem"},
+		"TLS without https": {URL: "http://x/", InsecureSkipVerify: true},
+		"colon in username": {URL: "http://x/", Username: "a:b", Password: "p"},
+		"header twice":      {URL: "http://x/", Headers: map[string]string{"X-A": "b", "x-a": "c"}},
 	}
 	for name, config := range bad {
 		if err := (&httpsink.Sink{Config: config}).Provision(gatehousetest.Context(t)); err == nil {

@@ -4,6 +4,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 // holds more than one batch, and its order is that of the sends.
 type flights struct {
 	mu    sync.Mutex
-	lines map[origin]*flight // of the last batches that failed, and the present one
+	lines map[origin]*flight // of the batch that failed last, also while the host sends parts of it; and of the present one
 	up    int                // how many are on their way
 	clear chan struct{}      // closed when none is
 }
@@ -71,23 +72,22 @@ func (f *flights) wait(ctx context.Context, why *trouble) error {
 	}
 }
 
-// admit lists the indexes of the lines to produce, and keeps of earlier batches only what this one has too. None is on its
-// way.
+// admit lists the indexes of the lines to produce. Of earlier batches it keeps what became of their lines only if this one is a
+// part of them. None is on its way.
 func (f *flights) admit(batch *logship.Batch) []int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.lines[originOf(batch, 0)] == nil {
+		f.lines = make(map[origin]*flight, len(batch.Lines))
+	}
 	var fresh []int
-	lines := make(map[origin]*flight, len(batch.Lines))
 	for i := range batch.Lines {
 		o := originOf(batch, i)
-		line, known := f.lines[o]
-		if !known || line.err != nil {
-			line = new(flight)
+		if line := f.lines[o]; line == nil || line.err != nil {
+			f.lines[o] = new(flight)
 			fresh = append(fresh, i)
 		}
-		lines[o] = line
 	}
-	f.lines = lines
 	if f.up = len(fresh); f.up > 0 {
 		f.clear = make(chan struct{})
 	}
@@ -119,35 +119,36 @@ func (f *flights) land(line *flight, err error) {
 	}
 }
 
-// report says what became of the batch when no line is on its way. Lines that the host will not send again are forgotten.
+// report says what became of the batch when no line is on its way. The brokers take or refuse several lines as one, so a refusal
+// is one of the batch: the host sends parts of it, of which those lines that were taken are not produced again.
 func (f *flights) report(batch *logship.Batch) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var dead []int
-	var why, failure error
+	var poison, failure error
 	for i := range batch.Lines {
 		err := f.lines[originOf(batch, i)].err
 		switch {
 		case err == nil:
 		case poisonous(err):
-			if dead = append(dead, i); why == nil {
-				why = err
-			}
-		case failure == nil:
-			failure = err
+			poison = cmp.Or(poison, err)
+		default:
+			failure = cmp.Or(failure, err)
 		}
 	}
-	if failure != nil {
+	switch {
+	case failure != nil:
 		return fmt.Errorf("producing: %w", failure)
-	}
-	f.lines = nil
-	if len(dead) > 0 {
-		return &logship.Rejection{Lines: dead, Err: why}
+	case poison != nil:
+		return &logship.Rejection{Err: poison}
+	case len(batch.Lines) == len(f.lines):
+		f.lines = nil // the host will not send any of them again
 	}
 	return nil
 }
 
-// poisonous reports whether a record will never be taken. Errors about the topic or the permission are mended by somebody.
+// poisonous reports whether a record, or one of those that are sent with it, will never be taken. Errors about the topic or the
+// permission are mended by somebody.
 func poisonous(err error) bool {
-	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.InvalidRecord)
+	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge) ||
+		errors.Is(err, kerr.InvalidRecord) || errors.Is(err, kerr.InvalidTimestamp)
 }

@@ -5,11 +5,14 @@ package kafka_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha512"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +24,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
+	"github.com/gatehouse-proxy/gatehouse/modules/logship"
 	"github.com/gatehouse-proxy/gatehouse/modules/logship/logshiptest"
 	"github.com/gatehouse-proxy/gatehouse/plugins/sinks/kafka"
 	"github.com/gatehouse-proxy/gatehouse/plugins/sinks/sinkstest"
@@ -177,25 +181,32 @@ func TestLateAcknowledgementIsNoDuplicate(t *testing.T) {
 func (b *brokers) answerWith(failure *kerr.Error) {
 	b.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
 		b.KeepControl()
-		response := request.ResponseKind().(*kmsg.ProduceResponse)
-		for _, topic := range request.(*kmsg.ProduceRequest).Topics {
-			rt := kmsg.NewProduceResponseTopic()
-			rt.Topic, rt.TopicID = topic.Topic, topic.TopicID
-			for _, partition := range topic.Partitions {
-				rp := kmsg.NewProduceResponseTopicPartition()
-				rp.Partition, rp.ErrorCode = partition.Partition, failure.Code
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			response.Topics = append(response.Topics, rt)
-		}
-		return response, nil, true
+		return refusal(request, failure), nil, true
 	})
+}
+
+// refusal answers a produce request with an error code.
+func refusal(request kmsg.Request, failure *kerr.Error) kmsg.Response {
+	response := request.ResponseKind().(*kmsg.ProduceResponse)
+	for _, topic := range request.(*kmsg.ProduceRequest).Topics {
+		rt := kmsg.NewProduceResponseTopic()
+		rt.Topic, rt.TopicID = topic.Topic, topic.TopicID
+		for _, partition := range topic.Partitions {
+			rp := kmsg.NewProduceResponseTopicPartition()
+			rp.Partition, rp.ErrorCode = partition.Partition, failure.Code
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		response.Topics = append(response.Topics, rt)
+	}
+	return response
 }
 
 func TestAnswers(t *testing.T) {
 	for failure, want := range map[*kerr.Error]string{
-		kerr.MessageTooLarge:                "rejected [0]",
-		kerr.InvalidRecord:                  "rejected [0]",
+		kerr.MessageTooLarge:                sinkstest.Rejected,
+		kerr.RecordListTooLarge:             sinkstest.Rejected,
+		kerr.InvalidRecord:                  sinkstest.Rejected,
+		kerr.InvalidTimestamp:               sinkstest.Rejected,
 		kerr.TopicAuthorizationFailed:       sinkstest.Again,
 		kerr.NotLeaderForPartition:          sinkstest.Again,
 		kerr.NotEnoughReplicas:              sinkstest.Again,
@@ -212,6 +223,71 @@ func TestAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The topic takes less than the client sends at once: the brokers refuse all of a batch for its length, and its lines are well.
+func TestTopicTakesLess(t *testing.T) {
+	b := start(t)
+	s := b.sink(t)
+	b.refuseLonger(20 << 10)
+	lines := logshiptest.Access(200)
+	for i := range lines { // compressed, they are as long
+		lines[i] = fmt.Sprintf(`{"n":%d,"x":"%x"}`, i, sha512.Sum512([]byte(lines[i])))
+	}
+	long := make([]byte, 30_000)
+	_, _ = rand.Read(long) // never fails
+	lines[77] = fmt.Sprintf(`{"n":77,"x":"%x"}`, long)
+	var dead []uint64
+	var send func(batch logship.Batch)
+	send = func(batch logship.Batch) {
+		err := s.Send(t.Context(), &batch)
+		if sinkstest.Meaning(err) == sinkstest.Taken {
+			return
+		}
+		if sinkstest.Meaning(err) != sinkstest.Rejected {
+			t.Fatal(err)
+		}
+		if len(batch.Lines) == 1 {
+			dead = append(dead, batch.Lines[0].Seq)
+			return
+		}
+		head, tail := batch, batch
+		head.Lines, tail.Lines = batch.Lines[:len(batch.Lines)/2], batch.Lines[len(batch.Lines)/2:]
+		send(head)
+		send(tail)
+	}
+	send(*logshiptest.Batch(1, lines...))
+	if !slices.Equal(dead, []uint64{78}) {
+		t.Errorf("the lines %v were given up, want 78", dead)
+	}
+	records, err := b.read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, r := range records {
+		seen[string(r.Headers[0].Value)] = true
+	}
+	if len(records) != 199 || len(seen) != 199 {
+		t.Errorf("the topic has %d records of %d lines, want 199", len(records), len(seen))
+	}
+}
+
+// refuseLonger has the brokers refuse longer batches of records, as they do by max.message.bytes. Others are taken.
+func (b *brokers) refuseLonger(limit int) {
+	b.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		b.KeepControl()
+		long := false
+		for _, topic := range request.(*kmsg.ProduceRequest).Topics {
+			for _, partition := range topic.Partitions {
+				long = long || len(partition.Records) > limit
+			}
+		}
+		if !long {
+			return nil, nil, false
+		}
+		return refusal(request, kerr.MessageTooLarge), nil, true
+	})
 }
 
 // A server that speaks another protocol.

@@ -36,6 +36,8 @@ const (
 	maxBackoff = time.Second
 	// maxBuffered is more than a batch has lines.
 	maxBuffered = 1 << 20
+	// maxRead bounds what is read of a broker's answer, in bytes: one that lies about its length is not believed.
+	maxRead = 8 << 20
 	// minMessage keeps max_message_size from refusing every line.
 	minMessage = 4 << 10
 )
@@ -89,6 +91,8 @@ func (s *Sink) clientOptions() ([]kgo.Opt, error) {
 		kgo.ProducerBatchMaxBytes(int32(cmp.Or(s.MaxMessageBytes, 1_000_012))), // checked to fit
 		kgo.ProducerBatchCompression(s.compression()...),
 		kgo.MaxBufferedRecords(maxBuffered),
+		kgo.BrokerMaxReadBytes(maxRead),
+		kgo.FetchMaxBytes(maxRead), // nothing is fetched, but it must not be above
 		kgo.DialTimeout(dialTimeout),
 		kgo.RequestTimeoutOverhead(requestTimeout),
 		kgo.ProduceRequestTimeout(requestTimeout),

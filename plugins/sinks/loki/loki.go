@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -25,6 +26,10 @@ const (
 	pushPath = "/loki/api/v1/push"
 	// tenantHeader names the tenant.
 	tenantHeader = "X-Scope-OrgID"
+	// maxAnswer is read of an answer, in bytes: there should be none.
+	maxAnswer = 4 << 10
+	// tooLarge is in Loki's answer, of status 500, to a batch that is longer than what its parts send each other.
+	tooLarge = "message larger than max"
 )
 
 func init() { caddy.RegisterModule(Sink{}) }
@@ -48,7 +53,8 @@ type Sink struct {
 	// their values make 1000 streams at most. Default: none.
 	LabelFields []LabelField `json:"label_fields,omitempty"`
 	// Metadata are fields of the line that are sent as structured metadata too: its strings and numbers are found there
-	// without parsing lines. Of a value, 4 KiB are sent. A path into objects is written `request>host`; a field that a
+	// without parsing lines. Of a value, 4 KiB are sent, of all of a line
+	// 48 KiB. A path into objects is written `request>host`; a field that a
 	// line lacks is left out. At most 32. Loki takes them from version 3, or 2.9 if told to. Default: none.
 	Metadata []string `json:"metadata,omitempty"`
 
@@ -172,7 +178,7 @@ func (s *Sink) Provision(caddy.Context) error {
 		return err
 	}
 	s.push = newPush(labels, s.LabelFields, s.Metadata)
-	s.client, err = httppost.NewClient(config, httppost.Gzip)
+	s.client, err = httppost.NewClient(config, httppost.Gzip, maxAnswer)
 	return err
 }
 
@@ -211,8 +217,12 @@ func (s *Sink) Cleanup() error {
 func (s *Sink) Send(ctx context.Context, batch *logship.Batch) error {
 	s.body = s.push.append(s.body[:0], batch)
 	answer, err := s.client.Post(ctx, "application/json", "", s.body)
-	if err == nil && len(answer) > 0 {
-		err = fmt.Errorf("the server's answer has %d bytes, where Loki's is empty", len(answer))
+	var status *httppost.StatusError
+	switch {
+	case err == nil && len(answer) > 0:
+		return fmt.Errorf("the server's answer has %d bytes, where Loki's is empty", len(answer))
+	case errors.As(err, &status) && strings.Contains(status.Answer, tooLarge):
+		return &logship.Rejection{Err: err} // tried again as it is, it would be for ever
 	}
 	return err
 }

@@ -189,15 +189,43 @@ func TestStreams(t *testing.T) {
 	}
 }
 
+// Loki refuses a line with more than 64 KiB of structured metadata.
+func TestMetadataIsBounded(t *testing.T) {
+	s := newStore()
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	var names, fields []string
+	for i := range 32 {
+		names = append(names, fmt.Sprintf("f%d", i))
+		fields = append(fields, fmt.Sprintf(`"f%d":%q`, i, strings.Repeat("x", 10_000)))
+	}
+	sink := sinkstest.Provision(t, &loki.Sink{Config: httppost.Config{URL: server.URL}, Metadata: names})
+	if err := sink.Send(t.Context(), logshiptest.Batch(1, "{"+strings.Join(fields, ",")+"}")); err != nil {
+		t.Fatal(err)
+	}
+	sum := 0
+	for _, value := range s.entries[0].metadata {
+		sum += len(value)
+	}
+	if sum < 40<<10 || sum > 48<<10 {
+		t.Errorf("%d bytes of metadata were sent", sum)
+	}
+}
+
 func TestAnswers(t *testing.T) {
 	tests := map[string]struct {
 		answer http.HandlerFunc
 		want   string
 	}{
-		"taken":       {sinkstest.Answer(204, ""), sinkstest.Taken},
-		"200":         {sinkstest.Answer(200, ""), sinkstest.Taken},
-		"too far":     {sinkstest.Answer(400, "entry too far behind"), sinkstest.Rejected},
-		"too large":   {sinkstest.Answer(413, ""), sinkstest.Rejected},
+		"taken":     {sinkstest.Answer(204, ""), sinkstest.Taken},
+		"200":       {sinkstest.Answer(200, ""), sinkstest.Taken},
+		"too far":   {sinkstest.Answer(400, "entry too far behind"), sinkstest.Rejected},
+		"too large": {sinkstest.Answer(413, ""), sinkstest.Rejected},
+		"too large inside": {
+			sinkstest.Answer(500, "rpc error: code = ResourceExhausted desc = grpc: received message larger than max (5229930 vs. 4194304)\n"),
+			sinkstest.Rejected,
+		},
+		"exhausted":   {sinkstest.Answer(500, "rpc error: code = ResourceExhausted"), sinkstest.Again},
 		"rate limit":  {sinkstest.Answer(429, "Ingestion rate limit exceeded"), sinkstest.Again},
 		"with delay":  {sinkstest.Answer(429, "", "Retry-After", "3"), "3s"},
 		"unavailable": {sinkstest.Answer(503, "", "Retry-After", "Mon, 02 Jan 2006 15:04:05 GMT"), "0s"},

@@ -13,8 +13,12 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/modules/logship"
 )
 
-// maxValue is how much of a field's value is sent as metadata.
-const maxValue = 4 << 10
+const (
+	// maxValue is how much of a field's value is sent as metadata, in bytes.
+	maxValue = 4 << 10
+	// maxValues is how much of all fields' values: Loki refuses a line with more than 64 KiB, names included.
+	maxValues = 48 << 10
+)
 
 // push writes bodies of the push API:
 //
@@ -132,16 +136,17 @@ func (p *push) entry(dst []byte, batch *logship.Batch, i int, fields map[string]
 	dst = strconv.AppendInt(dst, batch.Lines[i].Time.UnixNano(), 10)
 	dst = append(dst, `",`...)
 	dst = appendString(dst, p.line)
-	separator := `,{`
+	separator, sum := `,{`, 0
 	for _, m := range p.metadata {
 		value, ok := lookup(fields, m.path)
-		if !ok {
+		value = value[:min(len(value), maxValue)]
+		if sum += len(value); !ok || sum > maxValues {
 			continue
 		}
 		dst = append(dst, separator...)
 		dst = append(dst, m.name...)
 		dst = append(dst, ':')
-		dst = appendString(dst, []byte(value[:min(len(value), maxValue)]))
+		dst = appendString(dst, []byte(value))
 		separator = ","
 	}
 	if separator == "," {
