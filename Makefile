@@ -9,10 +9,10 @@ BENCHPKGS ?= ./modules/... ./plugins/...
 FUZZTIME  ?= 10s
 DOCTESTS  ?= TestDocs|TestLayout
 K6        ?= smoke bans upstreams failover
-SEED      ?=
-SHORT     ?=
 TARGETS   ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64
 DIST      ?= dist
+SEED      ?=
+SHORT     ?=
 
 # As in xcaddy.json, which also has to set the names that main.go sets here; a test in cmd/xbuild compares the two binaries.
 BUILDFLAGS = -trimpath -tags nobadger,nomysql,nopgx -ldflags "-s -w -X github.com/caddyserver/caddy/v2.CustomVersion=$(VERSION)"

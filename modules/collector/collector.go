@@ -36,7 +36,7 @@ func init() {
 type App struct {
 	// Headroom is how many bytes may be allocated above the live heap before the garbage collector runs. It is never less
 	// than the live heap itself, as by Go's own default. Default (0): a 64th of the machine's memory or of the container's
-	// limit, between 32 MiB and 256 MiB.
+	// limit, between 32 MiB and 128 MiB.
 	Headroom int64 `json:"headroom,omitempty"`
 	// Percent is Go's GOGC: how much may be allocated above the live heap, in percent of it, from 10 to 10000. It takes the
 	// place of the headroom; 100 is Go's own default. Default: 0, which means that the headroom counts.

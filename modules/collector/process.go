@@ -21,7 +21,7 @@ const (
 	// The default headroom is the machine's memory divided by share, within bounds: most of what can be bought off is
 	// bought by the first few dozen megabytes.
 	share             = 64
-	smallest, largest = 32 << 20, 256 << 20
+	smallest, largest = 32 << 20, 128 << 20
 
 	goDefault   = 100
 	negligible  = 10 // percent by which GOGC may be off: setting it stops the process for a moment

@@ -65,7 +65,7 @@ func TestFirstByteOfMisses(t *testing.T) {
 				empty(t, s)
 				plain := medianFirst(t, s.URL(":8081"), 50)
 				behind := medianFirst(t, fmt.Sprintf("%s/%d", s.URL(":8080"), n), 50)
-				t.Logf("first byte, median of 50: %v with a cache, %v without", behind, plain)
+				t.Logf("%s: first byte, median of 50: %v with a cache, %v without", name, behind, plain)
 				if behind > plain+allowed {
 					return fmt.Errorf("%v with a cache, %v without", behind, plain)
 				}

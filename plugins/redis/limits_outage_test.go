@@ -304,7 +304,9 @@ func moveSlot(t *testing.T, cluster *gatehousetest.RedisCluster, c *Client) {
 	rule := window.NewRule(window.Window{Limit: 1_000_000, Period: time.Hour, Burst: 1_000_000})
 	a := &reqlimit.Ask{Key: []byte("mover"), Rule: &rule, Cost: 1}
 	take := func() error { return counters.Take(t.Context(), a, new(window.Result)) }
-	if err := take(); err != nil {
+	first := *a
+	first.Cost = 100_000 // the key of a single unit would expire after 4 ms
+	if err := counters.Take(t.Context(), &first, new(window.Result)); err != nil {
 		t.Fatal(err)
 	}
 	key := counters.(*limitCounters).keys(a)[0]
