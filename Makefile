@@ -91,7 +91,7 @@ ifneq ($(SHORT),1)
 endif
 
 .PHONY: loadtest
-loadtest: bin/tools/vegeta ## Measure what everything costs beside plain Caddy; SHORT=1 takes two minutes
+loadtest: bin/tools/vegeta ## Measure what everything costs beside plain Caddy; SHORT=1 takes one round of less
 	go run ./loadtest/stack
 
 .PHONY: scenarios

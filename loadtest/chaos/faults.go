@@ -269,13 +269,16 @@ func fill(file string) error {
 	return errors.New("filling a disk: it has no end")
 }
 
+// outage is how long Redis is away: as long again as its proxies take at most to notice that it is silent.
+const outage = 2 * time.Second
+
 // redisFault is one time without Redis.
 func (l *load) redisFault(ctx context.Context, begin, end func() error) error {
 	l.outages.Add(1)
 	if err := begin(); err != nil {
 		return err
 	}
-	lab.SleepUntil(ctx, time.Now().Add(1200*time.Millisecond))
+	lab.SleepUntil(ctx, time.Now().Add(outage))
 	err := end()
 	lab.SleepUntil(ctx, time.Now().Add(500*time.Millisecond)) // the proxies notice
 	l.outages.Add(1)

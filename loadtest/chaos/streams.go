@@ -66,16 +66,21 @@ func (w *world) openStreams(ctx context.Context, end context.Context) (*streams,
 	}
 }
 
-// atMortal reports whether a stream goes to the upstream that will be killed: it says nothing of the proxy.
-// The control keeps those, too: least_conn would choose that upstream for ever, as it has no streams.
+// atMortal reports whether a stream goes to the upstream that will be killed: its end says nothing of the proxy.
 func (s *streams) atMortal(answer http.Header) bool {
-	return !s.control && answer.Get("X-Origin") == s.origins[mortal].name
+	return answer.Get("X-Origin") == s.origins[mortal].name
+}
+
+// elsewhere reports whether a stream must be opened again. The control keeps those at the upstream that will be killed, as
+// least_conn would choose it for ever if it had no streams; their end does not count.
+func (s *streams) elsewhere(answer http.Header) bool {
+	return !s.control && s.atMortal(answer)
 }
 
 // cut notes the end of a stream.
-func (s *streams) cut(kind string, p *proxy, err error) {
+func (s *streams) cut(kind string, p *proxy, answer http.Header, err error) {
 	s.open.Add(-1)
-	if s.end.Err() == nil {
+	if s.end.Err() == nil && !s.atMortal(answer) {
 		s.found.cut.note("during %s: %s through proxy %d: %v", s.phase.Load(), kind, p.number, err)
 	}
 }
@@ -85,7 +90,7 @@ func (s *streams) webSocket(ctx context.Context, p *proxy) (wrong bool, err erro
 	if err != nil {
 		return false, err
 	}
-	if s.atMortal(answer.Header) {
+	if s.elsewhere(answer.Header) {
 		return true, conn.CloseNow()
 	}
 	s.open.Add(1)
@@ -93,12 +98,12 @@ func (s *streams) webSocket(ctx context.Context, p *proxy) (wrong bool, err erro
 		defer func() { _ = conn.CloseNow() }() // a second close is harmless
 		for n := 0; ; n++ {
 			if err := echo(s.end, conn, fmt.Sprint(n)); err != nil {
-				s.cut("a WebSocket", p, err)
+				s.cut("a WebSocket", p, answer.Header, err)
 				return
 			}
 			select {
 			case <-s.end.Done():
-				s.cut("", p, nil)
+				s.cut("a WebSocket", p, answer.Header, nil)
 				return
 			case <-time.After(500 * time.Millisecond):
 			}
@@ -132,7 +137,7 @@ func (s *streams) events(_ context.Context, p *proxy) (wrong bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if s.atMortal(resp.Header) || resp.StatusCode != http.StatusOK {
+	if s.elsewhere(resp.Header) || resp.StatusCode != http.StatusOK {
 		_ = resp.Body.Close()
 		transport.CloseIdleConnections()
 		if resp.StatusCode != http.StatusOK {
@@ -145,7 +150,7 @@ func (s *streams) events(_ context.Context, p *proxy) (wrong bool, err error) {
 		defer transport.CloseIdleConnections()
 		defer resp.Body.Close()
 		_, err := io.Copy(io.Discard, resp.Body)
-		s.cut("an event stream", p, err)
+		s.cut("an event stream", p, resp.Header, err)
 	})
 	return false, nil
 }

@@ -222,7 +222,9 @@ func (w *world) caddyfile(p *proxy, version int) string {
 	return fill.Replace(wholeCaddyfile)
 }
 
-// wholeCaddyfile has every capability, with short times where a run would else have to wait.
+// wholeCaddyfile has every capability, with short times where a run would else have to wait. Redis may be silent for longer than
+// by default: a machine whose disk or cores are busy elsewhere is none of the faults, and whatever a proxy takes for an outage
+// is one to it.
 const wholeCaddyfile = `{
 	admin {ADMIN} {
 		origins {ADMIN}
@@ -230,7 +232,11 @@ const wholeCaddyfile = `{
 	persist_config off
 	auto_https off
 	grace_period 5s
-	redis redis://{REDIS}/0
+	redis redis://{REDIS}/0 {
+		probe {
+			timeout 1s
+		}
+	}
 	servers {
 		trusted_proxies static 127.0.0.0/8
 		trusted_proxies_strict
