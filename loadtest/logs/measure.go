@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -238,12 +239,24 @@ func (b *bench) drain() error {
 	for deadline := time.Now().Add(drainTimeout); ; time.Sleep(100 * time.Millisecond) {
 		pending, err := b.pending()
 		if err == nil && pending == 0 {
-			return nil
+			return b.account()
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%d lines are still pending (%w)", pending, err)
 		}
 	}
+}
+
+// account says what the proxy counts: lines that it has delivered and that did not arrive went elsewhere.
+func (b *bench) account() error {
+	answer, err := http.Get("http://" + b.arms[0].proxy.admin + "/gatehouse/logs")
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	b.say("the proxy counts: %s", text)
+	return err
 }
 
 // pending asks the proxy, and checks that no line is unaccounted for.
