@@ -9,6 +9,8 @@ BENCHPKGS ?= ./modules/... ./plugins/...
 FUZZTIME  ?= 10s
 DOCTESTS  ?= TestDocs|TestLayout
 K6        ?= smoke bans upstreams failover
+TARGETS   ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64
+DIST      ?= dist
 
 # As in xcaddy.json, which also has to set the names that main.go sets here; a test in cmd/xbuild compares the two binaries.
 BUILDFLAGS = -trimpath -tags nobadger,nomysql,nopgx -ldflags "-s -w -X github.com/caddyserver/caddy/v2.CustomVersion=$(VERSION)"
@@ -79,6 +81,7 @@ chaos: ## Break everything around idempotency keys, with three seeds (SEED= take
 	.ci/need-redis
 	for seed in $(or $(SEED),1 2 3); do go run ./loadtest/idempotency -seed $$seed || exit 1; done
 	go run ./loadtest/idempotency -faults redis -keys 2000
+	go run ./loadtest/idempotency -faults kill -keys 2000
 	for control in lock-ttl set-nx; do go run ./loadtest/idempotency -algorithm $$control -keys 200 -patience 3s || exit 1; done
 
 .PHONY: loadtest
@@ -98,6 +101,11 @@ xbuild: ## Build bin/gatehouse-xcaddy by xcaddy, and check that it is the same p
 	bin/xbuild --version $(VERSION)
 	go test -C cmd/xbuild -timeout 30m $(TESTFLAGS) ./...
 
+.PHONY: dist
+dist: ## Make archives, Debian packages, an image's folder, bills of materials and checksums for TARGETS; publish nothing
+	$(if $(filter dist,$(DIST)),rm -rf dist)
+	go run ./cmd/dist -out $(DIST) -version $(VERSION) -targets $(TARGETS) -- $(BUILDFLAGS)
+
 .PHONY: docs-check
 docs-check: ## Check the documentation and the layout of the tree
 	@go test -list '$(DOCTESTS)' ./cmd/gatehouse/... | grep '^Test' || { echo 'error: no test matches $(DOCTESTS)' >&2; exit 1; }
@@ -105,7 +113,7 @@ docs-check: ## Check the documentation and the layout of the tree
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf bin
+	rm -rf bin dist
 
 $(TOOLS): .ci/tools/go.mod .ci/tools/go.sum
 	GOBIN=$(CURDIR)/bin/tools go -C .ci/tools install tool

@@ -8,6 +8,7 @@
 //
 //	main.go    flags and report      world.go   processes and faults     application.go  what takes effect
 //	clients.go who sends             proxy.go   one proxy process        control.go      the other algorithms
+//	cost.go    what it costs where nothing breaks
 package main
 
 import (
@@ -41,6 +42,9 @@ type faults struct {
 	// upstream lets the application misbehave, leave lets clients leave.
 	upstream, leave bool
 }
+
+// onlyCuts reports whether nothing breaks but connections to Redis.
+func (f faults) onlyCuts() bool { return f == faults{cut: f.cut} && f.cut > 0 }
 
 func faultsNamed(name string) (faults, error) {
 	switch name {
@@ -76,6 +80,7 @@ func run() error {
 	flag.IntVar(&s.duplicates, "duplicates", 16, "clients that send each at once")
 	flag.IntVar(&s.proxies, "proxies", 5, "proxy processes")
 	flag.DurationVar(&s.patience, "patience", 30*time.Second, "how long clients try")
+	cost := flag.Bool("cost", false, "measure what idempotency_key adds to requests, instead of breaking things")
 	flag.StringVar(&name, "faults", "all", "all, kill, redis or none")
 	flag.Parse()
 	var err error
@@ -87,6 +92,9 @@ func run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *cost {
+		return s.measureCost(ctx)
+	}
 	found, err := s.try(ctx)
 	if err != nil {
 		return err
@@ -138,6 +146,8 @@ func (f findings) verdict() error {
 	switch {
 	case !control && f.broken():
 		return fmt.Errorf("the promise is broken; SEED=%d shows it again", f.seed)
+	case !control && f.faults.onlyCuts() && f.unknown > 0:
+		return fmt.Errorf("%d outcomes are unknown, though only connections to Redis were cut", f.unknown)
 	case !control && f.falsely*50 > f.keys:
 		return fmt.Errorf("%d of %d outcomes are unknown though nothing had happened: more than 2 %%", f.falsely, f.keys)
 	case control && f.duplicated == 0:

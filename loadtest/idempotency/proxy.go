@@ -29,7 +29,9 @@ const (
 
 // proxyConfig is what a proxy process needs to know.
 type proxyConfig struct {
-	Algorithm, Listen, Redis, Application string
+	Algorithm, Listen  string
+	Plain              string // where a site without the directive listens; empty for none
+	Redis, Application string
 }
 
 // caddyfile is the proxy's configuration.
@@ -47,9 +49,16 @@ func (c proxyConfig) caddyfile() (string, error) {
 	default:
 		return "", fmt.Errorf("algorithm: expected gatehouse, precise, lock-ttl or set-nx, found %q", c.Algorithm)
 	}
-	return fmt.Sprintf("{\n admin off\n persist_config off\n order control before reverse_proxy\n redis redis://%s\n log {\n  level PANIC\n }\n}\n"+
-		"http://%s {\n bind 127.0.0.2\n %s\n reverse_proxy %s {\n  lb_retries 2\n  lb_retry_match {\n   method POST\n  }\n }\n}\n",
-		c.Redis, c.Listen, directive, c.Application), nil
+	sites := c.site(c.Listen, directive)
+	if c.Plain != "" {
+		sites += c.site(c.Plain, "")
+	}
+	return fmt.Sprintf("{\n admin off\n persist_config off\n order control before reverse_proxy\n redis redis://%s\n log {\n  level PANIC\n }\n}\n", c.Redis) + sites, nil
+}
+
+func (c proxyConfig) site(listen, directive string) string {
+	return fmt.Sprintf("http://%s {\n bind 127.0.0.2\n %s\n reverse_proxy %s {\n  lb_retries 2\n  lb_retry_match {\n   method POST\n  }\n }\n}\n",
+		listen, directive, c.Application)
 }
 
 // serveProxy is the whole of a proxy process.

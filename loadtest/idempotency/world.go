@@ -103,18 +103,23 @@ func (s settings) build(ctx context.Context) (*world, error) {
 		return w, err
 	}
 	for range s.proxies {
-		if err := w.buildProxy(); err != nil {
+		if err := w.buildProxy(w.relay.address, ""); err != nil {
 			return w, err
 		}
 	}
+	return w, w.startAll(ctx)
+}
+
+// startAll starts all processes, and returns when they answer.
+func (w *world) startAll(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for _, p := range append([]*process{w.redis}, w.proxies...) {
 		if err := errors.Join(p.start(), p.answers(ctx)); err != nil {
-			return w, err
+			return err
 		}
 	}
-	return w, nil
+	return nil
 }
 
 func (w *world) buildRedis() error {
@@ -131,12 +136,12 @@ func (w *world) buildRedis() error {
 	return err
 }
 
-func (w *world) buildProxy() error {
+func (w *world) buildProxy(redis, plain string) error {
 	address, err := freeAddress()
 	if err != nil {
 		return err
 	}
-	config, err := json.Marshal(proxyConfig{w.algorithm, address, w.relay.address, w.app.address})
+	config, err := json.Marshal(proxyConfig{w.algorithm, address, plain, redis, w.app.address})
 	if err != nil {
 		return err
 	}

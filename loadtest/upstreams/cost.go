@@ -18,12 +18,14 @@ import (
 // costRate is what a small machine serves beside the generator and the upstreams without a queue anywhere.
 const costRate = 1000
 
-// The times of the cost measurement: a proxy is warmed up once a round.
+// The times of the cost measurement. A process is a little dearer or cheaper than the next one of the same program for as
+// long as it lives, so many short rounds, each with new processes, tell more than a few long ones.
 const (
-	costWarmUp      = 3 * time.Second
-	costBlock       = 16 * time.Second
+	costRounds      = 13
+	costWarmUp      = 2 * time.Second
+	costBlock       = 5 * time.Second
 	shortCostWarmUp = time.Second
-	shortCostBlock  = 4 * time.Second
+	shortCostBlock  = 3 * time.Second
 )
 
 // block is a contender beside least_conn: microseconds of CPU a request, of two processes in the same seconds.

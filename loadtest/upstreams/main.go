@@ -78,7 +78,7 @@ func parse(args []string, help io.Writer) (settings, error) {
 	set := flag.NewFlagSet("upstreams", flag.ContinueOnError)
 	set.BoolVar(&s.cost, "cost", false, "measure CPU a request against least_conn, on upstreams that are well and fast")
 	set.BoolVar(&s.short, "short", lab.Short(), "a quarter of the time, to see that it works")
-	set.IntVar(&s.rounds, "rounds", 0, "how many `times` each is measured (default $ROUNDS, else 3, or 5 with -cost)")
+	set.IntVar(&s.rounds, "rounds", 0, "how many `times` each is measured (default $ROUNDS, else 3, or 13 with -cost)")
 	set.StringVar(&s.output, "o", "", "a `file` that gets the report too")
 	set.StringVar(&scenarioNames, "scenarios", "", "only these, by `name`, separated by commas: "+lab.Names(scenarios()))
 	set.StringVar(&contenderNames, "contenders", "", "only these, by `name`, separated by commas: "+lab.Names(contenders())+
@@ -89,7 +89,7 @@ func parse(args []string, help io.Writer) (settings, error) {
 	}
 	standard := 3
 	if s.cost {
-		standard = 5
+		standard = costRounds
 	}
 	if s.rounds, err = lab.Rounds(s.rounds, standard); err != nil {
 		return s, err

@@ -21,7 +21,7 @@ func TestParse(t *testing.T) {
 		{check: func(s settings) bool {
 			return s.rounds == 3 && !s.short && len(s.scenarios) == 3 && len(s.contenders) == 5
 		}},
-		{line: "-cost", check: func(s settings) bool { return s.rounds == 5 && s.contenders[1].name == again }},
+		{line: "-cost", check: func(s settings) bool { return s.rounds == costRounds && s.contenders[1].name == again }},
 		{rounds: "7", short: "1", check: func(s settings) bool { return s.rounds == 7 && s.short }},
 		{line: "-rounds 2", rounds: "7", check: func(s settings) bool { return s.rounds == 2 }},
 		{

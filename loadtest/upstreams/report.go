@@ -96,7 +96,7 @@ func costReport(b *bench, blocks []block, whole bool, loadBefore string) (text s
 		"new processes.\n\n", length, costRate, b.settings.rounds)
 	out.WriteString(b.origin(whole, loadBefore).String() + "\n")
 	spread, all := judgeCost(b.settings.contenders, blocks)
-	fmt.Fprintf(&out, "A/A spread, least_conn against itself, the largest of the rounds: %.1f %%.\n\n", 100*spread)
+	fmt.Fprintf(&out, "A/A spread, least_conn against itself, the median of the rounds: %.1f %%.\n\n", 100*spread)
 	out.WriteString(lab.Verdicts(all))
 	out.WriteString("\n" + costTable(b.contenders, blocks))
 	out.WriteString("\n## Each block\n\n" + rawCostTable(blocks))

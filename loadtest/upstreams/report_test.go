@@ -113,8 +113,9 @@ func TestJudgeCost(t *testing.T) {
 	}{
 		{"3 % more", append(of(again, 1, 0.99, 1.01), of("x", 1.02, 1.03, 1.04)...), true},
 		{"more than 3 %", append(of(again, 1, 0.99, 1.01), of("x", 1.02, 1.04, 1.05)...), false},
-		{"within the A/A spread, above", append(of(again, 1, 1.05, 1.01), of("x", 1.04, 1.04, 1.05)...), true},
-		{"within the A/A spread, below", append(of(again, 1, 0.95, 1.01), of("x", 1.04, 1.04, 1.05)...), true},
+		{"within the A/A spread, above", append(of(again, 1, 1.05, 1.04), of("x", 1.04, 1.04, 1.05)...), true},
+		{"within the A/A spread, below", append(of(again, 0.96, 0.95, 1.01), of("x", 1.04, 1.04, 1.05)...), true},
+		{"beyond the A/A spread, of which one round is no measure", append(of(again, 1, 1.05, 1.01), of("x", 1.04, 1.04, 1.05)...), false},
 		{"not measured", of(again, 1, 1, 1), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -161,7 +162,7 @@ func TestReportsAreTables(t *testing.T) {
 	b.settings.cost, b.settings.contenders, b.contenders = true, costContenders(), costContenders()
 	text, _ = costReport(b, []block{{again, 0, 200, 202}, {leastTime, 0, 200, 208}}, true, "")
 	for _, want := range []string{
-		"the largest of the rounds: 1.0 %",
+		"the median of the rounds: 1.0 %",
 		"| CPU a request to least_conn: Gatehouse least_response_time | <= 1.030 | 1.040 | missed |\n",
 		"| CPU a request to least_conn: Gatehouse guard, least_conn | <= 1.030 | - | not measured |\n",
 		"| Gatehouse least_response_time | 208.0 | 200.0 | 1.040 | 1.040 | 1.040 |\n",

@@ -51,11 +51,10 @@ func p99(f figures) float64      { return f.p99 }
 func p999(f figures) float64     { return f.p999 }
 func failures(f figures) float64 { return float64(f.errors) }
 
-// judgeCost wants every policy within costRatio of least_conn, or as near to it as least_conn comes to itself.
+// judgeCost wants every policy within costRatio of least_conn, or as near to it as least_conn comes to itself: medians of
+// the rounds both.
 func judgeCost(contenders []contender, blocks []block) (spread float64, all []lab.Verdict) {
-	for _, r := range ratios(blocks, again) {
-		spread = max(spread, math.Abs(r-1))
-	}
+	spread = math.Abs(lab.Median(ratios(blocks, again)) - 1)
 	limit := max(costRatio, 1+spread)
 	for _, c := range contenders {
 		if c.name == leastConn || c.name == again {

@@ -16,6 +16,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -153,6 +154,26 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 		return fmt.Errorf("decoding the answer: %w", err)
 	}
 	return nil
+}
+
+// Pages gets a whole list, page by page. read takes a page apart: what it lists and, unless it is the last one, what the
+// query's parameter asks for the next one with. A list without an entry is empty, not nil, for JSON.
+func Pages[P, E any](cmd *cobra.Command, path string, query url.Values, parameter string, read func(page *P) ([]E, string)) ([]E, error) {
+	client, err := New(cmd)
+	if err != nil {
+		return nil, err
+	}
+	for all := []E{}; ; {
+		var page P
+		if err := client.Do(cmd.Context(), http.MethodGet, path+"?"+query.Encode(), nil, &page); err != nil {
+			return nil, err
+		}
+		entries, next := read(&page)
+		if all = append(all, entries...); next == "" {
+			return all, nil
+		}
+		query.Set(parameter, next)
+	}
 }
 
 // message takes the text out of a caddy.APIError, or makes one for an endpoint that does not know the path.

@@ -31,6 +31,7 @@ type attempt struct {
 	unwatch      func() bool // stops waiting for the context's end; set when it no longer is
 
 	broken atomic.Bool // reading the body failed
+	whole  atomic.Bool // it was read to its end
 	over   atomic.Bool
 
 	faulty atomic.Bool // the request itself is: its body broke off, or its header cannot be sent
@@ -81,6 +82,7 @@ func (a *attempt) finish() {
 	}
 	a.upstream.inFlight.Add(-1)
 	switch {
+	case a.whole.Load() && !a.faulty.Load(): // who leaves now has the answer
 	case a.canceled():
 		a.outcome.canceled = !a.outcome.failed
 	case a.brokeOff() && !a.outcome.failed:
@@ -114,7 +116,11 @@ func (a *attempt) Read(p []byte) (int, error) {
 		a.upstream.received.Add(uint64(n))
 		a.observer.estimation.received(a, n)
 	}
-	if err != nil && err != io.EOF && a.ctx.Err() == nil {
+	switch {
+	case err == nil:
+	case err == io.EOF:
+		a.whole.Store(true)
+	case a.ctx.Err() == nil:
 		a.broken.Store(true)
 	}
 	return n, err

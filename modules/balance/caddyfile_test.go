@@ -56,8 +56,12 @@ func TestOutsideOfReverseProxy(t *testing.T) {
 	}
 }
 
-// FuzzConsistentHash checks that what the parser accepts reads back from its JSON, and is checked again there.
-func FuzzConsistentHash(f *testing.F) {
+// fuzzPolicy has the parser of a policy read what comes, begun with the policies of the fixtures, and checks what was
+// accepted as it reads back from its JSON.
+func fuzzPolicy[T any, P interface {
+	*T
+	caddyfile.Unmarshaler
+}](f *testing.F, check func(t *testing.T, p P)) {
 	files, err := filepath.Glob("testdata/*.caddyfiletest")
 	if err != nil || len(files) == 0 {
 		f.Fatalf("no seeds: %v", err)
@@ -72,24 +76,30 @@ func FuzzConsistentHash(f *testing.F) {
 		f.Add(policy)
 	}
 	f.Fuzz(func(t *testing.T, input string) {
-		var p ConsistentHash
+		p := P(new(T))
 		if p.UnmarshalCaddyfile(caddyfile.NewTestDispenser(input)) != nil {
 			return
 		}
-		encoded, err := json.Marshal(&p)
+		encoded, err := json.Marshal(p)
 		if err != nil {
 			t.Fatalf("%q: %v", input, err)
 		}
-		var again ConsistentHash
-		if err := caddy.StrictUnmarshalJSON(encoded, &again); err != nil {
+		again := P(new(T))
+		if err := caddy.StrictUnmarshalJSON(encoded, again); err != nil {
 			t.Fatalf("%q became %s, which does not read back: %v", input, encoded, err)
 		}
-		if _, err := again.newRule(); err != nil {
-			t.Fatalf("%q was accepted, but not its JSON %s: %v", input, encoded, err)
+		check(t, again)
+	})
+}
+
+func FuzzConsistentHash(f *testing.F) {
+	fuzzPolicy(f, func(t *testing.T, p *ConsistentHash) {
+		if _, err := p.newRule(); err != nil {
+			t.Fatalf("accepted, but not its JSON: %v", err)
 		}
-		for address, weight := range again.Weights {
+		for address, weight := range p.Weights {
 			if address == "" || checkWeight(weight) != nil {
-				t.Fatalf("%q gave the weight %q: %g", input, address, weight)
+				t.Fatalf("the weight %q: %g", address, weight)
 			}
 		}
 	})

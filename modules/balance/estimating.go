@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
@@ -36,16 +37,25 @@ const defaultPanic = 0.5 // the estimator's
 type estimating struct {
 	policy   string
 	method   estimator.Method
-	params   estimator.Params
+	params   func() (estimator.Params, error) // checks the policy's options
 	weights  map[string]float64
 	zones    [][]string
 	outliers *Outliers
+	source   string // where a Caddyfile has the policy, for errors
 }
 
 // attach attaches a policy to the handler around it, and opens the book of its upstreams. In an error's case it holds
 // what it took until then: the policy's Cleanup, which Caddy calls then too, must release it.
-func (e *estimates) attach(ctx caddy.Context, how estimating) (err error) {
-	if err := how.params.Validate(); err != nil {
+func (e *estimates) attach(ctx caddy.Context, how estimating) error {
+	params, err := how.params()
+	if err != nil {
+		return err
+	}
+	return located(e.attachWith(ctx, how, params), how.source)
+}
+
+func (e *estimates) attachWith(ctx caddy.Context, how estimating, params estimator.Params) (err error) {
+	if err := params.Validate(); err != nil {
 		return err
 	}
 	if err := meter.Register(ctx.GetMetricsRegistry(), estimateCollector()); err != nil {
@@ -58,7 +68,7 @@ func (e *estimates) attach(ctx caddy.Context, how estimating) (err error) {
 	if err != nil {
 		return err
 	}
-	if e.book, e.lease, err = registered.openBook(how.policy, how.params); err != nil {
+	if e.book, e.lease, err = registered.openBook(how.policy, params); err != nil {
 		return fmt.Errorf("opening the estimates: %w", err)
 	}
 	err = e.proxy.estimateBy(&estimation{
@@ -70,9 +80,9 @@ func (e *estimates) attach(ctx caddy.Context, how estimating) (err error) {
 	if err := e.proxy.checkHealth(ctx, how.outliers.Health); err != nil {
 		return err
 	}
-	e.panic = how.params.Panic
+	e.panic = params.Panic
 	def(&e.panic, defaultPanic)
-	e.chooser = estimator.NewChooser(how.params, how.method, nil)
+	e.chooser = estimator.NewChooser(params, how.method, nil)
 	e.resolver = resolver[*field]{
 		registry: registered,
 		static:   e.proxy.static,
@@ -113,6 +123,20 @@ func (e *estimates) choose(pool reverseproxy.UpstreamPool, r *http.Request) *rev
 // copyTo sends an upstream a copy of the request, as the estimator wished.
 func (e *estimates) copyTo(to *reverseproxy.Upstream, r *http.Request) {
 	e.copier.send(r, to, e.proxy.registry.get(to.Dial))
+}
+
+// The times over which estimates may be taken.
+const (
+	shortestMemory = caddy.Duration(100 * time.Millisecond)
+	longestMemory  = caddy.Duration(time.Hour)
+)
+
+// checkMemory checks a policy's option of that name; zero is its default.
+func checkMemory(memory caddy.Duration) error {
+	if memory != 0 && (memory < shortestMemory || memory > longestMemory) {
+		return fmt.Errorf("memory: expected a duration from 100ms to 1h, found %s", time.Duration(memory))
+	}
+	return nil
 }
 
 // zones are the distances of upstreams by address.

@@ -61,13 +61,10 @@ func (*Guard) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the policy and the one within it, and attaches it to its handler.
 func (p *Guard) Provision(ctx caddy.Context) error {
-	params, err := p.params()
-	if err != nil {
-		return err
-	}
 	if len(p.InnerRaw) == 0 {
 		p.InnerRaw = json.RawMessage(`{"policy":"` + defaultFallback + `"}`)
 	}
+	var err error
 	if p.nature, err = natureOf(p.InnerRaw); err != nil {
 		return err
 	}
@@ -75,10 +72,11 @@ func (p *Guard) Provision(ctx caddy.Context) error {
 		return located(fmt.Errorf("weight: weights around %s have no effect", p.nature.policy), p.Source)
 	}
 	err = p.estimates.attach(ctx, estimating{
-		policy: guard, method: estimator.LeastResponseTime, params: params, weights: p.Weights, outliers: &p.Outliers,
+		policy: guard, method: estimator.LeastResponseTime, params: p.params,
+		weights: p.Weights, outliers: &p.Outliers, source: p.Source,
 	})
 	if err != nil {
-		return located(err, p.Source)
+		return err
 	}
 	inner, err := ctx.LoadModule(p, "InnerRaw")
 	if err != nil {

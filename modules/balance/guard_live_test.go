@@ -72,7 +72,7 @@ func errorsOf(s *gatehousetest.Server, requests, clients int) map[int]int {
 func TestGuardOneOfFiveDead(t *testing.T) {
 	backends := startBackends(t, 4)
 	upstreams := deadAddress(t) + " " + addresses(backends)
-	const requests = 300
+	const requests = deadRequests
 	for _, ejects := range []string{"", "eject off"} {
 		for _, policy := range stockPolicies {
 			t.Run(strings.Fields(policy)[0]+" "+ejects, func(t *testing.T) {

@@ -30,8 +30,7 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 )
 
-// requestsVariable sets how many requests TestInFlightReturnsToZero sends by each policy; 5,000 if it is not
-// set.
+// requestsVariable sets how many requests TestInFlightReturnsToZero sends by each policy; inFlightRequests if it is not set.
 const requestsVariable = "GATEHOUSE_INFLIGHT_REQUESTS"
 
 func init() {
@@ -177,7 +176,7 @@ var ways = []struct {
 }
 
 func TestInFlightReturnsToZero(t *testing.T) {
-	requests := 5_000
+	requests := inFlightRequests
 	if text := os.Getenv(requestsVariable); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {

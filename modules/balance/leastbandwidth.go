@@ -4,7 +4,6 @@
 package balance
 
 import (
-	"fmt"
 	"net/http"
 	"time"
 
@@ -54,20 +53,17 @@ func (*LeastBandwidth) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the policy and attaches it to its handler.
 func (p *LeastBandwidth) Provision(ctx caddy.Context) error {
-	params, err := p.params()
-	if err != nil {
-		return err
-	}
-	return located(p.estimates.attach(ctx, estimating{
-		policy: leastBandwidth, method: estimator.LeastBandwidth, params: params, weights: p.Weights, outliers: &p.Outliers,
-	}), p.Source)
+	return p.estimates.attach(ctx, estimating{
+		policy: leastBandwidth, method: estimator.LeastBandwidth, params: p.params,
+		weights: p.Weights, outliers: &p.Outliers, source: p.Source,
+	})
 }
 
 // params checks the options and returns them as the estimator has them, zero for its defaults.
 func (p *LeastBandwidth) params() (estimator.Params, error) {
 	params := estimator.Params{RateMemory: time.Duration(p.Memory)}
-	if p.Memory != 0 && (p.Memory < shortestMemory || p.Memory > longestMemory) {
-		return params, fmt.Errorf("memory: expected a duration from 100ms to 1h, found %s", time.Duration(p.Memory))
+	if err := checkMemory(p.Memory); err != nil {
+		return params, err
 	}
 	return params, p.Outliers.apply(&params)
 }

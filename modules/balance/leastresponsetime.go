@@ -24,8 +24,6 @@ const (
 	measureHeaders = "headers"
 	measureBody    = "body"
 
-	shortestMemory  = caddy.Duration(100 * time.Millisecond)
-	longestMemory   = caddy.Duration(time.Hour)
 	widestBand      = 100
 	leastExplore    = 0.0001
 	greatestExplore = 1
@@ -83,14 +81,10 @@ func (*LeastResponseTime) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the policy and attaches it to its handler.
 func (p *LeastResponseTime) Provision(ctx caddy.Context) error {
-	params, err := p.params()
-	if err != nil {
-		return err
-	}
-	return located(p.estimates.attach(ctx, estimating{
-		policy: leastResponseTime, method: estimator.LeastResponseTime, params: params,
-		weights: p.Weights, zones: p.Zones, outliers: &p.Outliers,
-	}), p.Source)
+	return p.estimates.attach(ctx, estimating{
+		policy: leastResponseTime, method: estimator.LeastResponseTime, params: p.params,
+		weights: p.Weights, zones: p.Zones, outliers: &p.Outliers, source: p.Source,
+	})
 }
 
 // params checks the options and returns them as the estimator has them, zero for its defaults.
@@ -106,12 +100,13 @@ func (p *LeastResponseTime) params() (estimator.Params, error) {
 		return params, fmt.Errorf("measure: expected %s or %s, found %q", measureHeaders, measureBody, p.Measure)
 	}
 	switch {
-	case p.Memory != 0 && (p.Memory < shortestMemory || p.Memory > longestMemory):
-		return params, fmt.Errorf("memory: expected a duration from 100ms to 1h, found %s", time.Duration(p.Memory))
 	case p.Band > widestBand:
 		return params, fmt.Errorf("band: expected a number from 0 to %d, found %g", widestBand, p.Band)
 	case p.Explore > 0 && (p.Explore < leastExplore || p.Explore > greatestExplore):
 		return params, fmt.Errorf("explore: expected a number from %g to %d, found %g", leastExplore, greatestExplore, p.Explore)
+	}
+	if err := checkMemory(p.Memory); err != nil {
+		return params, err
 	}
 	return params, p.Outliers.apply(&params)
 }

@@ -4,7 +4,6 @@
 package balance
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -42,6 +41,16 @@ func latencyBounds() [boundCount]float64 {
 	return [...]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 }
 
+// latencyBucket returns the position of the first bound that is not below a latency, boundCount if there is none.
+func latencyBucket(seconds float64) int {
+	for i, bound := range latencyBounds() {
+		if seconds <= bound {
+			return i
+		}
+	}
+	return boundCount
+}
+
 // tally counts the outcomes of one upstream's attempts. It only grows.
 type tally struct {
 	byClass   [classCount]atomic.Uint64
@@ -60,9 +69,7 @@ func (t *tally) count(o outcome) {
 	if o.status == 0 {
 		return
 	}
-	bounds := latencyBounds()
-	bucket, _ := slices.BinarySearch(bounds[:], o.elapsed.Seconds())
-	t.byLatency[bucket].Add(1)
+	t.byLatency[latencyBucket(o.elapsed.Seconds())].Add(1)
 	t.nanos.Add(uint64(o.elapsed))
 }
 

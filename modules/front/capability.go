@@ -6,6 +6,7 @@ package front
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -42,7 +43,7 @@ type capability struct {
 // capabilities is the table of what front switches on, in the order of the printed list. docs/front.md gives the reason
 // for each figure.
 func capabilities() []capability {
-	return append(receiving(), forwarding()...)
+	return slices.Concat(receiving(), switched(), forwarding())
 }
 
 // receiving is the side of the clients.

@@ -20,7 +20,8 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name: "front",
-		Usage: "--to <address> [--to <address>...] [--from <address>] [--admin <address>|off] [--access-log] [--compress]" +
+		Usage: "--to <address> [--to <address>...] [--from <address>] [--admin <address>|off] [--cache[=<size>]]" +
+			" [--limit <requests>/<time>] [--ban] [--idempotency] [--redis <url>] [--ship <receiver>] [--access-log] [--compress]" +
 			" [--change-host-header] [--insecure] [--internal-certs] [--disable-redirects] [--print-config]",
 		Short:     "Stands in front of an existing application with careful defaults",
 		Long:      help,
@@ -42,6 +43,12 @@ unix//PATH. Several addresses of one application share the requests.
 --from is the address to listen on. A host name such as example.com means HTTPS
 with an automatic certificate; :8080 or 127.0.0.1:8080 means plain HTTP.
 
+--cache, --limit, --ban, --idempotency and --ship switch on what changes answers or
+sends data elsewhere, with careful settings; --redis shares their state between
+several proxies:
+
+  gatehouse front --to localhost:3000 --cache --limit 600/1m --ban --idempotency
+
 --print-config prints the configuration as a Caddyfile and exits. It is what runs
 otherwise: save it, change it, and go on with the run command.
 `
@@ -54,6 +61,13 @@ func configure(cmd *cobra.Command) {
 	f.StringVar(&a.admin, "admin", caddy.DefaultAdminListen, "Address of the admin endpoint, or off")
 	f.BoolVar(&a.accessLog, "access-log", false, "Log every request to stderr")
 	f.BoolVar(&a.compress, "compress", false, "Compress responses for clients that ask for it")
+	f.StringVar(&a.cache, "cache", "", "Cache what the application marks as public; --cache alone has 256MiB")
+	f.Lookup("cache").NoOptDefVal = "256MiB"
+	f.StringVar(&a.limit, "limit", "", "Limit each client to so many requests in a time, as in 100/1m")
+	f.BoolVar(&a.ban, "ban", false, "Ban clients for an hour that go on against the limit")
+	f.BoolVar(&a.idempotency, "idempotency", false, "Let a POST or PATCH with an Idempotency-Key take effect once")
+	f.StringVar(&a.redis, "redis", "", "URL of a Redis in which limits, bans and keys are shared")
+	f.StringVar(&a.ship, "ship", "", "Ship the access log to a URL, loki:URL or redis")
 	f.BoolVarP(&a.changeHostHeader, "change-host-header", "c", false, "Set the Host header to the upstream's address")
 	f.BoolVar(&a.insecure, "insecure", false, "Take any certificate of the application (WARNING: NO SECURITY AGAINST WHO IS BETWEEN)")
 	f.BoolVarP(&a.internalCerts, "internal-certs", "i", false, "Take certificates from an authority of its own")

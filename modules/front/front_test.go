@@ -15,8 +15,16 @@ import (
 
 	_ "github.com/gatehouse-proxy/gatehouse/modules/balance"
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
-	_ "github.com/gatehouse-proxy/gatehouse/modules/ipban" // so that the fixtures have what a whole build has
+	_ "github.com/gatehouse-proxy/gatehouse/modules/idempotency" // so that the fixtures have what a whole build has
+	_ "github.com/gatehouse-proxy/gatehouse/modules/ipban"
+	_ "github.com/gatehouse-proxy/gatehouse/modules/logship"
+	_ "github.com/gatehouse-proxy/gatehouse/modules/reqlimit"
+	_ "github.com/gatehouse-proxy/gatehouse/modules/respcache"
 	_ "github.com/gatehouse-proxy/gatehouse/plugins/memory"
+	_ "github.com/gatehouse-proxy/gatehouse/plugins/redis"
+	_ "github.com/gatehouse-proxy/gatehouse/plugins/ristretto"
+	_ "github.com/gatehouse-proxy/gatehouse/plugins/sinks/httpsink"
+	_ "github.com/gatehouse-proxy/gatehouse/plugins/sinks/loki"
 )
 
 // separator stands between a Caddyfile and its JSON in a fixture of gatehousetest.
@@ -39,6 +47,14 @@ func cases() map[string]arguments {
 		"everything": {
 			from: ":8080", to: []string{"app1:3000", "app2:3000"}, admin: "localhost:2019",
 			accessLog: true, changeHostHeader: true, compress: true,
+		},
+		"capabilities": {
+			from: ":8080", to: []string{"localhost:3000"}, admin: "localhost:2019",
+			cache: "256MiB", limit: "600/1m", ban: true, idempotency: true, redis: "redis://127.0.0.1:6379/0",
+			ship: "loki:http://loki.internal:3100",
+		},
+		"limited": {
+			from: ":8080", to: []string{"localhost:3000"}, admin: "localhost:2019", limit: "10/1s", ship: "https://logs.example/ingest",
 		},
 	}
 }
@@ -189,6 +205,19 @@ func TestParseRefuses(t *testing.T) {
 		`--internal-certs needs HTTPS`:                     func(a *arguments) { a.internalCerts = true },
 		`--disable-redirects needs HTTPS`:                  func(a *arguments) { a.disableRedirects = true },
 		`--insecure needs`:                                 func(a *arguments) { a.insecure = true },
+		`--cache "big": it is no size`:                     func(a *arguments) { a.cache = "big" },
+		`--cache "1KiB": it is not from 1MiB`:              func(a *arguments) { a.cache = "1KiB" },
+		`--limit "100": there is no slash`:                 func(a *arguments) { a.limit = "100" },
+		`--limit "0/1m": the requests are no number`:       func(a *arguments) { a.limit = "0/1m" },
+		`--limit "1/1 m": the time is no duration`:         func(a *arguments) { a.limit = "1/1 m" },
+		`--limit "1/1ms": the time is not from 100ms`:      func(a *arguments) { a.limit = "1/1ms" },
+		`--ban bans who goes on against a limit`:           func(a *arguments) { a.ban = true },
+		`--redis "localhost": it does not begin with`:      func(a *arguments) { a.redis = "localhost" },
+		`--redis "redis://a\n": '\n' has no place in it`:   func(a *arguments) { a.redis = "redis://a\n" },
+		`--ship "loki:": the URL is missing`:               func(a *arguments) { a.ship = "loki:" },
+		`--ship "http://{env.A}": '{' has no place in it`:  func(a *arguments) { a.ship = "http://{env.A}" },
+		`--ship redis needs a Redis`:                       func(a *arguments) { a.ship = "redis" },
+		`--ship and --access-log are two places`:           func(a *arguments) { a.ship, a.accessLog = "http://a", true },
 		`--change-host-header needs a host`:                func(a *arguments) { a.changeHostHeader, a.to = true, []string{"unix//a"} },
 		`--change-host-header is not needed with https://`: func(a *arguments) { a.changeHostHeader, a.to = true, []string{"https://a"} },
 	} {

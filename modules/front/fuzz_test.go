@@ -82,3 +82,26 @@ func checkDial(t *testing.T, adapted []byte, u upstream) {
 		t.Fatalf("not one server that dials %s: %s", dial, adapted)
 	}
 }
+
+// FuzzWanted is the same for the options that switch capabilities on, whose values are longer.
+func FuzzWanted(f *testing.F) {
+	f.Add("256MiB", "100/1m", "redis://user:pw@[::1]:6379/0", "loki:https://logs.example/a?b=c")
+	f.Add("1TiB", "1/366d", "rediss://a", "redis")
+	f.Add("1MiB\n", "1/1m{", "redis://{$A}", "http://a/#\"")
+	f.Fuzz(func(t *testing.T, cache, limit, redis, ship string) {
+		o, err := parse(arguments{
+			from: ":8080", to: []string{"a:1"}, admin: "off", cache: cache, limit: limit, redis: redis, ship: ship, ban: limit != "",
+		})
+		if err != nil {
+			if strings.ContainsAny(err.Error(), "\n\r") {
+				t.Fatalf("the error has more than one line: %q", err)
+			}
+			return
+		}
+		for _, line := range []string{o.cache, o.limit, o.redis, o.ship} {
+			if strings.ContainsAny(line, "\"`{}#<\\\t\n\r") || strings.Count(line, " ") > 1 {
+				t.Fatalf("%q reaches the Caddyfile", line)
+			}
+		}
+	})
+}

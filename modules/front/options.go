@@ -23,6 +23,9 @@ type arguments struct {
 	disableRedirects bool
 	insecure         bool
 	internalCerts    bool
+
+	cache, limit, redis, ship string
+	ban, idempotency          bool
 }
 
 // options is a command line that was checked: every combination of values in it makes a Caddyfile that loads.
@@ -36,6 +39,7 @@ type options struct {
 	disableRedirects bool
 	insecure         bool
 	internalCerts    bool // also where no public authority would give one, as for localhost
+	wanted
 }
 
 // parse checks the command line. An error is one line that names the option and says what was expected.
@@ -65,6 +69,9 @@ func parse(a arguments) (options, error) {
 	}
 	if o.from.scheme == "https" && o.from.name != "" && !certmagic.SubjectQualifiesForPublicCert(o.from.name) {
 		o.internalCerts = true
+	}
+	if o.wanted, err = parseWanted(a); err != nil {
+		return o, err
 	}
 	for _, check := range []func() error{o.checkUpstreams, o.checkFlags, o.checkAdmin} {
 		if err := check(); err != nil {

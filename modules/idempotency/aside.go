@@ -3,8 +3,12 @@
 
 package idempotency
 
+// crowd is how many requests may have deep stacks: 2 MB of these.
+const crowd = 256
+
 // aside runs f on a stack of its own, and returns when it has returned. Reading a body and expanding placeholders take a deep
-// stack, which a request that waits for another one would keep for as long as it waits: 8 KiB each, of ten thousand.
+// stack, which a request that waits for another one would keep for as long as it waits: 8 KiB each, of ten thousand. Where
+// few are present it is not worth the two changes of goroutine.
 func aside(f func()) {
 	panicked := make(chan any, 1)
 	go func() {

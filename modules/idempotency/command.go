@@ -69,24 +69,12 @@ func listCommand() *cobra.Command {
 	return cmd
 }
 
-// fetch gets the whole list, page by page.
+// fetch gets the whole list.
 func fetch(cmd *cobra.Command, state string) ([]recordAnswer, error) {
-	client, err := adminclient.New(cmd)
-	if err != nil {
-		return nil, err
-	}
-	records, query := []recordAnswer{}, url.Values{"state": {state}, "limit": {"1000"}}
-	for {
-		var page listAnswer
-		if err := client.Do(cmd.Context(), http.MethodGet, adminPath+"?"+query.Encode(), nil, &page); err != nil {
-			return nil, err
-		}
-		records = append(records, page.Operations...)
-		if page.Cursor == "" {
-			return records, nil
-		}
-		query.Set("cursor", page.Cursor)
-	}
+	query := url.Values{"state": {state}, "limit": {"1000"}}
+	return adminclient.Pages(cmd, adminPath, query, "cursor", func(page *listAnswer) ([]recordAnswer, string) {
+		return page.Operations, page.Cursor
+	})
 }
 
 func showCommand() *cobra.Command {

@@ -64,7 +64,7 @@ func (h *Handler) dispatch(w http.ResponseWriter, op *operation) *exchange {
 	x := &exchange{rec: newRecorder(w, h.MaxResponse)}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(op.r.Context()), time.Duration(h.Timeout))
 	defer cancel()
-	x.guard.hasContent = len(op.body) > 0 || slices.Contains(announcing(), op.r.Method)
+	x.guard.hasContent = op.hasContent()
 	ctx = x.guard.watch(ctx)
 	defer x.guard.end()
 	x.call(op, context.WithValue(ctx, heldKey{}, held{h.engine, op.claim.ID}))
@@ -86,6 +86,11 @@ type (
 
 // announcing are the methods whose requests tell that they have no content, RFC 9110 section 8.6.
 func announcing() []string { return []string{http.MethodPost, http.MethodPut, http.MethodPatch} }
+
+// hasContent reports whether the header of the request tells of content.
+func (op *operation) hasContent() bool {
+	return len(op.body) > 0 || slices.Contains(announcing(), op.r.Method)
+}
 
 func (x *exchange) call(op *operation, ctx context.Context) {
 	defer func() { x.panicked = recover() }()

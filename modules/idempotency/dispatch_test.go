@@ -341,3 +341,28 @@ func TestOneDispatch(t *testing.T) {
 		t.Errorf("plain Caddy sends twice in %d cells only: the matrix shows too little", dangerous)
 	}
 }
+
+// While the store is away, a request that passes unprotected is sent once all the same.
+func TestOneDispatchUnprotected(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	upstream := newBreaker(t, "h1", "RST")
+	upstream.listen(t)
+	defer upstream.close()
+	proxy := "\treverse_proxy " + upstream.address + "\n}\n"
+	s := gatehousetest.Start(t, "{\n\tredis "+server.URL()+"\n}\n:8080 {\n\tidempotency_key {\n\t\ton_store_error open\n\t}\n"+proxy+":8081 {\n"+proxy)
+	server.Kill()
+	send := func(port, key string) gatehousetest.Response {
+		if warm := s.Do("GET", s.URL(port)+"/warm", ""); warm.StatusCode != 200 { // a POST without a body is repeated on used connections
+			t.Fatal(warm.StatusCode)
+		}
+		return s.Do("POST", s.URL(port)+"/", "", "Idempotency-Key: "+key)
+	}
+	resp := send(":8080", "open")
+	expect(t, resp, 502, "outcome-unknown")
+	if n := upstream.count("open"); n != 1 || resp.Header.Get("Idempotency-Status") != "unprotected" {
+		t.Errorf("%d dispatches, %v", n, resp.Header)
+	}
+	if send(":8081", "plain"); upstream.count("plain") < 2 {
+		t.Error("plain Caddy sends once as well: this shows nothing")
+	}
+}

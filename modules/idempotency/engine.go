@@ -24,7 +24,8 @@ const farewell = 2 * time.Second
 
 // engine outlives configs: requests that wait for one another, and steps that the store has not taken yet.
 type engine struct {
-	name         string // the store's module name
+	name         string       // the store's module name
+	present      atomic.Int64 // requests with a key
 	waiting      atomic.Int64
 	waitingBytes atomic.Int64 // of their bodies
 	executing    atomic.Int64

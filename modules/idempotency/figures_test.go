@@ -299,7 +299,7 @@ func BenchmarkHandler(b *testing.B) {
 	b.Run("first", func(b *testing.B) {
 		b.ReportAllocs()
 		for n := 0; b.Loop(); n++ {
-			serve(fmt.Sprint(time.Now().UnixNano(), n))
+			serve(fmt.Sprintf("%d-%d", time.Now().UnixNano(), n))
 		}
 	})
 	b.Run("replay", func(b *testing.B) {

@@ -59,9 +59,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.bound.requests[passed].Inc()
 		return next.ServeHTTP(w, r)
 	}
+	defer h.engine.present.Add(-1)
 	var op *operation
 	var no *denied
-	aside(func() { op, no = h.admit(r, next, values) })
+	if h.engine.present.Add(1) <= crowd {
+		op, no = h.admit(r, next, values)
+	} else {
+		aside(func() { op, no = h.admit(r, next, values) })
+	}
 	switch {
 	case h.DryRun:
 		return h.observe(w, r, next, op, no)
@@ -289,8 +294,7 @@ func (h *Handler) answer(w http.ResponseWriter, op *operation, res result) error
 		w.WriteHeader(statusClientGone) // for the access log: nobody reads it
 		return nil
 	case unprotected:
-		w.Header().Set("Idempotency-Status", "unprotected")
-		return op.next.ServeHTTP(w, restore(op.r, op.body))
+		return h.forward(w, op)
 	}
 	return h.refuse(w, op.r, h.problems.away, "", nil)
 }

@@ -127,24 +127,12 @@ func listCommand() *cobra.Command {
 	return cmd
 }
 
-// fetch gets the whole list, page by page: of the bans in force or, if dry, of those that would be.
+// fetch gets the whole list: of the bans in force or, if dry, of those that would be.
 func fetch(cmd *cobra.Command, dry bool) ([]Ban, error) {
-	client, err := adminclient.New(cmd)
-	if err != nil {
-		return nil, err
-	}
-	bans, query := []Ban{}, url.Values{"limit": {fmt.Sprint(maxPage)}, "dry_run": {fmt.Sprint(dry)}}
-	for {
-		var page listAnswer
-		if err := client.Do(cmd.Context(), http.MethodGet, "/gatehouse/bans?"+query.Encode(), nil, &page); err != nil {
-			return nil, err
-		}
-		bans = append(bans, page.Bans...)
-		if page.Next == "" {
-			return bans, nil
-		}
-		query.Set("after", page.Next)
-	}
+	query := url.Values{"limit": {fmt.Sprint(maxPage)}, "dry_run": {fmt.Sprint(dry)}}
+	return adminclient.Pages(cmd, "/gatehouse/bans", query, "after", func(page *listAnswer) ([]Ban, string) {
+		return page.Bans, page.Next
+	})
 }
 
 func checkCommand() *cobra.Command {

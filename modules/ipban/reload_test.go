@@ -4,8 +4,6 @@
 package ipban_test
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -15,43 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 )
-
-// failing is an app that cannot start.
-type failing struct{}
-
-func init() { caddy.RegisterModule(failing{}) }
-
-func (failing) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "test_failing", New: func() caddy.Module { return new(failing) }}
-}
-
-func (failing) Start() error { return errors.New("this app never starts") }
-func (failing) Stop() error  { return nil }
-
-// spoil adapts the Caddyfile and changes the JSON.
-func spoil(t *testing.T, text string, change func(apps map[string]any, routes []any) []any) []byte {
-	t.Helper()
-	adapted, err := gatehousetest.Adapt(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var cfg map[string]any
-	if err := json.Unmarshal(adapted, &cfg); err != nil {
-		t.Fatal(err)
-	}
-	apps := cfg["apps"].(map[string]any)
-	server := apps["http"].(map[string]any)["servers"].(map[string]any)["srv0"].(map[string]any)
-	server["routes"] = change(apps, server["routes"].([]any))
-	text2, err := json.Marshal(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text2
-}
 
 func TestBansOutliveReloads(t *testing.T) {
 	gatehousetest.NoLeaks(t)
@@ -63,19 +26,19 @@ func TestBansOutliveReloads(t *testing.T) {
 		config   []byte
 		accepted bool
 	}{
-		"the same again":                     {spoil(t, good, func(_ map[string]any, r []any) []any { return r }), true},
-		"other options":                      {spoil(t, config("ip_bans {\n\t\tallow 10.0.0.0/8\n\t\tstore memory\n\t}", plain), func(_ map[string]any, r []any) []any { return r }), true},
-		"rejected after ip_ban's Provision":  {spoil(t, good, func(_ map[string]any, r []any) []any { return append(r, broken) }), false},
-		"rejected before ip_ban's Provision": {spoil(t, good, func(_ map[string]any, r []any) []any { return append([]any{broken}, r...) }), false},
-		"rejected in ip_ban's Provision": {spoil(t, good, func(_ map[string]any, r []any) []any {
+		"the same again":                     {gatehousetest.Spoil(t, good, func(_ map[string]any, r []any) []any { return r }), true},
+		"other options":                      {gatehousetest.Spoil(t, config("ip_bans {\n\t\tallow 10.0.0.0/8\n\t\tstore memory\n\t}", plain), func(_ map[string]any, r []any) []any { return r }), true},
+		"rejected after ip_ban's Provision":  {gatehousetest.Spoil(t, good, func(_ map[string]any, r []any) []any { return append(r, broken) }), false},
+		"rejected before ip_ban's Provision": {gatehousetest.Spoil(t, good, func(_ map[string]any, r []any) []any { return append([]any{broken}, r...) }), false},
+		"rejected in ip_ban's Provision": {gatehousetest.Spoil(t, good, func(_ map[string]any, r []any) []any {
 			return append(r, map[string]any{"handle": []any{map[string]any{"handler": "ip_ban", "status": 200}}})
 		}), false},
-		"rejected in the app's Provision": {spoil(t, good, func(apps map[string]any, r []any) []any {
+		"rejected in the app's Provision": {gatehousetest.Spoil(t, good, func(apps map[string]any, r []any) []any {
 			apps["ip_bans"] = map[string]any{"allow": []string{"nonsense"}}
 			return r
 		}), false},
-		"rejected after the start": {spoil(t, good, func(apps map[string]any, r []any) []any {
-			apps["test_failing"] = map[string]any{}
+		"rejected after the start": {gatehousetest.Spoil(t, good, func(apps map[string]any, r []any) []any {
+			gatehousetest.AddFailing(apps)
 			return r
 		}), false},
 	} {

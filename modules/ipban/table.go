@@ -33,15 +33,31 @@ type table struct {
 
 type routes = bart.Table[entry]
 
-// view is what readers see: the routes, and a filter that knows all of them, or none.
+// view is what readers see: the routes and, if there are many, what makes looking things up in them quick.
 type view struct {
 	routes *routes
-	filter *filter
+	filter *filter // knows all routes; nil if they are few
+	recent *recent // nil if filter is
+	mark   *mark
 }
+
+// newView makes a view of routes that have a filter, or none.
+func newView(of *routes, f *filter) *view {
+	v := &view{routes: of, filter: f, mark: new(mark)}
+	if f != nil {
+		v.recent = new(recent)
+	}
+	return v
+}
+
+// next makes the view that follows v.
+func (v *view) next(of *routes) *view { return &view{of, v.filter, v.recent, new(mark)} }
 
 // entry is what a prefix maps to; 24 bytes, as there may be a million.
 type entry struct {
-	created int64 // Unix time in nanoseconds
+	// made is when the ban was made, in Unix milliseconds, 0 if that is not known. The lowest eight bits are the prefix's
+	// length, which the quickest lookup of an address does not tell.
+	made    uint64
 	expires int64 // Unix time in nanoseconds; 0 is never
 	note    *note
 }
@@ -57,11 +73,19 @@ func lifted() entry { return entry{expires: 1, note: &note{}} }
 
 func (e entry) inForce() bool { return e.expires == 0 || e.expires > time.Now().UnixNano() }
 
+// prefix is the one that covers addr.
+func (e entry) prefix(addr netip.Addr) netip.Prefix {
+	return netip.PrefixFrom(addr.WithZone(""), int(e.made&0xff)).Masked()
+}
+
 func (e entry) ban(prefix netip.Prefix) Ban {
-	return Ban{
-		Prefix: prefix, Reason: e.note.reason, Source: e.note.source, Level: e.note.level,
-		Created: fromNano(e.created), Expires: fromNano(e.expires),
+	b := Ban{
+		Prefix: prefix, Reason: e.note.reason, Source: e.note.source, Level: e.note.level, Expires: fromNano(e.expires),
 	}
+	if ms := e.made >> 8; ms != 0 {
+		b.Created = time.UnixMilli(int64(ms)).UTC()
+	}
+	return b
 }
 
 // toNano keeps the zero time zero. Times before 1970, which a foreign store may hold, become the nanosecond after it, and
@@ -95,16 +119,13 @@ func (t *table) load() *routes {
 
 // publish makes next what readers see. added are the routes that the ones before did not have. The caller holds mu.
 func (t *table) publish(next, added *routes) {
-	v := &view{routes: next}
-	if old := t.current.Load(); old != nil {
-		v.filter = old.filter
+	old := t.current.Load()
+	if old == nil || old.filter == nil {
+		t.current.Store(newView(next, newFilter(next)))
+		return
 	}
-	if v.filter == nil {
-		v.filter = newFilter(next)
-	} else {
-		v.filter.add(added) // before the routes are seen: from the filter alone an address may pass
-	}
-	t.current.Store(v)
+	old.filter.add(added) // before the routes are seen: from the filter alone an address may pass
+	t.current.Store(old.next(next))
 }
 
 // find returns the longest ban in force that covers addr. A longer one that has expired hides nothing.
@@ -113,15 +134,28 @@ func (t *table) find(addr netip.Addr) (prefix netip.Prefix, e entry, ok bool) {
 	if v == nil || v.filter != nil && !v.filter.mayHold(addr) { // the way of nearly every request: the quickest questions first
 		return netip.Prefix{}, entry{}, false
 	}
-	current := v.routes
-	if !current.Contains(addr) {
+	if v.recent == nil {
+		return v.find(addr)
+	}
+	if h := v.recent.find(addr, v.mark); h != nil && h.inForce() {
+		return h.prefix, h.entry, true
+	}
+	if prefix, e, ok = v.find(addr); ok {
+		v.recent.add(addr, v.mark, prefix, e)
+	}
+	return prefix, e, ok
+}
+
+// find looks the address up in the routes.
+func (v *view) find(addr netip.Addr) (netip.Prefix, entry, bool) {
+	e, ok := v.routes.Lookup(addr)
+	if !ok {
 		return netip.Prefix{}, entry{}, false
 	}
-	whole := netip.PrefixFrom(addr, addr.BitLen())
-	if prefix, e, ok = current.LookupPrefixLPM(whole); ok && e.inForce() {
-		return prefix, e, true
+	if e.inForce() {
+		return e.prefix(addr), e, true
 	}
-	for prefix, e := range current.Supernets(whole) {
+	for prefix, e := range v.routes.Supernets(netip.PrefixFrom(addr, addr.BitLen())) {
 		if e.inForce() {
 			return prefix, e, true
 		}
@@ -251,7 +285,11 @@ func newEntry(b Ban, notes map[note]*note) entry {
 		shared = &text
 		notes[text] = shared
 	}
-	return entry{created: toNano(b.Created), expires: toNano(b.Expires), note: shared}
+	e := entry{made: uint64(b.Prefix.Bits()), expires: toNano(b.Expires), note: shared}
+	if !b.Created.IsZero() {
+		e.made |= uint64(max(b.Created.UnixMilli(), 1)) << 8
+	}
+	return e
 }
 
 // fresh counts the bans among changes that are of prefixes not banned yet.
@@ -313,5 +351,5 @@ func (t *table) sweep() {
 			quick.add(delta)
 		}
 	}
-	t.current.Store(&view{compact, quick})
+	t.current.Store(newView(compact, quick))
 }

@@ -4,8 +4,6 @@
 package reqlimit_test
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -13,43 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 )
-
-// failing is an app that cannot start.
-type failing struct{}
-
-func init() { caddy.RegisterModule(failing{}) }
-
-func (failing) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "test_failing", New: func() caddy.Module { return new(failing) }}
-}
-
-func (failing) Start() error { return errors.New("this app never starts") }
-func (failing) Stop() error  { return nil }
-
-// spoil adapts the Caddyfile and changes the JSON.
-func spoil(t *testing.T, text string, change func(apps map[string]any, routes []any) []any) []byte {
-	t.Helper()
-	adapted, err := gatehousetest.Adapt(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var cfg map[string]any
-	if err := json.Unmarshal(adapted, &cfg); err != nil {
-		t.Fatal(err)
-	}
-	apps := cfg["apps"].(map[string]any)
-	server := apps["http"].(map[string]any)["servers"].(map[string]any)["srv0"].(map[string]any)
-	server["routes"] = change(apps, server["routes"].([]any))
-	spoilt, err := json.Marshal(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return spoilt
-}
 
 // Counts outlive reloads, accepted and rejected, under load: exactly the limit passes.
 func TestCountsOutliveReloads(t *testing.T) {
@@ -87,14 +50,14 @@ func TestCountsOutliveReloads(t *testing.T) {
 			config   []byte
 			accepted bool
 		}{
-			"the same":      {spoil(t, site(""), same), true},
-			"other options": {spoil(t, site("allow 10.0.0.0/8"), same), true},
-			"rejected late": {spoil(t, site(""), func(_ map[string]any, r []any) []any { return append(r, broken) }), false},
-			"rejected in Provision": {spoil(t, site(""), func(_ map[string]any, r []any) []any {
+			"the same":      {gatehousetest.Spoil(t, site(""), same), true},
+			"other options": {gatehousetest.Spoil(t, site("allow 10.0.0.0/8"), same), true},
+			"rejected late": {gatehousetest.Spoil(t, site(""), func(_ map[string]any, r []any) []any { return append(r, broken) }), false},
+			"rejected in Provision": {gatehousetest.Spoil(t, site(""), func(_ map[string]any, r []any) []any {
 				return append(r, map[string]any{"handle": []any{map[string]any{"handler": "request_limit"}}})
 			}), false},
-			"rejected in Start": {spoil(t, site(""), func(apps map[string]any, r []any) []any {
-				apps["test_failing"] = map[string]any{}
+			"rejected in Start": {gatehousetest.Spoil(t, site(""), func(apps map[string]any, r []any) []any {
+				gatehousetest.AddFailing(apps)
 				return r
 			}), false},
 		} {

@@ -129,6 +129,8 @@ type Variant struct {
 	Status int `json:"status"`
 	// Bytes is the length of its body.
 	Bytes int64 `json:"bytes"`
+	// Range is which bytes of the whole are held, as in Content-Range; empty if all are.
+	Range string `json:"range,omitempty"`
 	// Age is its age in seconds.
 	Age int64 `json:"age"`
 	// TTL is what is left of its lifetime, in seconds: negative once it is stale.
@@ -185,6 +187,9 @@ func (o *object) variant(now time.Time) Variant {
 	v := Variant{
 		Key: o.key, Status: o.status, Bytes: o.length, Age: int64(age / time.Second), TTL: int64((o.lifetime - age) / time.Second),
 		State: "fresh", Coding: o.header.get("Content-Encoding"), ETag: o.header.get("Etag"),
+	}
+	if o.partial() {
+		v.Range = byteRange{o.first, o.length}.contentRange(o.total)
 	}
 	dead, soft := o.gen.state(o)
 	switch {

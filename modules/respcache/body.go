@@ -131,6 +131,13 @@ func (b *body) writeTo(w io.Writer, start, length int64) error {
 	return nil
 }
 
+// copyFrom copies the first n bytes of another body to a position. There is room for them, and nobody reads it yet.
+func (b *body) copyFrom(pos int64, other *body, n int64) {
+	for from := int64(0); from < n; {
+		from += int64(copy(b.at(pos+from, pos+n), other.at(from, n)))
+	}
+}
+
 // at returns content from a position on, as far as it lies in one block and below end.
 func (b *body) at(pos, end int64) []byte {
 	for _, block := range b.blocks {

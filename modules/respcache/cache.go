@@ -28,6 +28,7 @@ type cache struct {
 	generations generations
 	searches    searchRules
 	passes      passes
+	unranged    passes // keys whose origin gives the whole where a part was asked for
 	fills       fillTable
 	refreshing  atomic.Int64 // background refreshes that run
 
@@ -127,27 +128,25 @@ func (c *cache) queryPolicies() []queryPolicy {
 	return slices.Clone(c.current.queries)
 }
 
-// lookup finds a stored answer for a request and takes a reference to it. stored says that there are answers for other
-// requests to the same URI.
-func (c *cache) lookup(q *query) (o *object, soft, stored bool) {
+// lookup finds a stored answer for a request and takes a reference to it, or tells why there is none.
+func (c *cache) lookup(q *query) (o *object, soft bool, fwd string) {
 	value, ok := c.store.Get(q.key)
 	if !ok {
-		return nil, false, false
+		return nil, false, fwdURIMiss
 	}
 	r, ok := value.(*resource)
 	if !ok || r.key != q.key { // stores compare hashes; a key of another client must not pass for this one
-		return nil, false, false
+		return nil, false, fwdURIMiss
 	}
-	o, stored = r.find(q.header, q.accepted)
-	if o == nil {
-		return nil, false, stored
+	if o, fwd = r.find(q); o == nil {
+		return nil, false, fwd
 	}
 	dead, soft := c.generations.state(o)
 	if dead {
 		o.release()
-		return nil, false, false
+		return nil, false, fwdURIMiss
 	}
-	return o, soft, true
+	return o, soft, ""
 }
 
 // names are the fields that the newest answer of a key varies on, to tell apart requests that need not wait for one another.
@@ -160,9 +159,12 @@ func (c *cache) names(key string) []varyField {
 	return nil
 }
 
-// put stores the object of a fill beside the other variants of its key, and reports whether it is kept. variants and bytes
-// bound them.
-func (c *cache) put(f *fill, o *object, variants int, bytes int64) (kept bool, reason string) {
+// sharesOfAKey is how many bodies of the largest size the variants of one key may take together.
+const sharesOfAKey = 4
+
+// put stores the object of a fill beside the other variants of its key, and reports whether it is kept. variants bounds their
+// number, and limit is the largest body.
+func (c *cache) put(f *fill, o *object, variants int, limit int64) (kept bool, reason string) {
 	lock := &c.publish[maphash.String(c.seed, o.key)%lockStripes]
 	lock.Lock()
 	defer lock.Unlock()
@@ -175,7 +177,16 @@ func (c *cache) put(f *fill, o *object, variants int, bytes int64) (kept bool, r
 			old = r
 		}
 	}
-	r := newResource(o.key, old.with(o, variants, bytes))
+	if o.partial() && variants < 2 || old != nil && !c.mayStand(o, old.objects) {
+		return false, reasonNotWhole
+	}
+	if old != nil && o.partial() {
+		if joined := c.combine(o, old.objects, limit); joined != nil {
+			defer joined.release()
+			o = joined
+		}
+	}
+	r := newResource(o.key, old.with(o, variants, sharesOfAKey*limit))
 	if !c.store.Put(o.key, r) {
 		return false, reasonNoRoom
 	}
@@ -275,7 +286,7 @@ const keepValidatable = 24 * time.Hour
 
 // useless reports whether an object can neither be used nor be validated.
 func (o *object) useless(now time.Time) bool {
-	expired := o.age(now) - o.lifetime - max(o.staleWhile, o.staleIfError)
+	expired := o.age(now) - o.lifetime - max(o.staleWhile, o.staleIfError, o.whileDown)
 	if o.header.get("Etag") != "" || o.header.get("Last-Modified") != "" {
 		expired -= keepValidatable
 	}

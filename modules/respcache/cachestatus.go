@@ -17,6 +17,7 @@ const (
 	fwdMethod   = "method"
 	fwdURIMiss  = "uri-miss"
 	fwdVaryMiss = "vary-miss"
+	fwdPartial  = "partial"
 	fwdRequest  = "request"
 	fwdStale    = "stale"
 )

@@ -93,7 +93,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //		ttl [<status>...] <duration>
 //		heuristic <duration>|off
 //		grace <duration>
-//		serve_stale <duration>
+//		serve_stale <duration>|off
 //		bypass <placeholder...>
 //		key <text>
 //		query {
@@ -121,9 +121,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"variants":               func() error { return directive.Arg(d, &h.Variants, directive.Integer(1, math.MaxInt)) },
 		"store":                  func() error { return directive.Guest(d, StoreNamespace, "store", &h.StoreRaw) },
 		"ttl":                    func() error { return h.unmarshalTTL(d) },
-		"heuristic":              func() error { return directive.Arg(d, &h.HeuristicMax, heuristic) },
+		"heuristic":              func() error { return directive.Arg(d, &h.HeuristicMax, durationOrOff) },
 		"grace":                  func() error { return directive.Arg(d, &h.Grace, directive.PositiveDuration) },
-		"serve_stale":            func() error { return directive.Arg(d, &h.ServeStale, directive.PositiveDuration) },
+		"serve_stale":            func() error { return directive.Arg(d, &h.ServeStale, durationOrOff) },
 		"bypass":                 func() error { return directive.Args(d, &h.Bypass, directive.Word) },
 		"key":                    func() error { return directive.Arg(d, &h.Key, directive.Word) },
 		"query":                  func() error { return h.unmarshalQuery(d) },
@@ -142,8 +142,8 @@ func budget(s string) (int64, error) {
 	return v, err
 }
 
-// heuristic accepts a duration, or off.
-func heuristic(s string) (caddy.Duration, error) {
+// durationOrOff accepts a duration, or off.
+func durationOrOff(s string) (caddy.Duration, error) {
 	if s == "off" {
 		return -1, nil
 	}

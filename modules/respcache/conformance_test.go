@@ -317,6 +317,8 @@ func TestConformance(t *testing.T) {
 			switch name, value, _ := strings.Cut(line, ": "); {
 			case strings.HasPrefix(line, "status "):
 				status, _ = strconv.Atoi(strings.TrimPrefix(line, "status "))
+			case line == "disconnect":
+				panic(http.ErrAbortHandler)
 			case line == "unless-asked":
 				if len(r.Header["If-None-Match"]) > 0 {
 					status = http.StatusNotModified
@@ -336,7 +338,7 @@ func TestConformance(t *testing.T) {
 	})
 	s := front(t, o)
 	n := 0
-	for _, sec := range sections() {
+	for _, sec := range allSections() {
 		t.Run(sec.name, func(t *testing.T) {
 			for name, exchanges := range sec.cases {
 				n++

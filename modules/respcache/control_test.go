@@ -100,6 +100,14 @@ func TestOptions(t *testing.T) {
 				t.Errorf("without upstream: %s %q %s", got.Status, got.Body, got.Header.Get("Cache-Status"))
 			}
 		}},
+		"serve_stale off": {[]string{"serve_stale off"}, header("body", "Cache-Control: max-age=10", "Age: 20", `ETag: "a"`), func(t *testing.T, s *gatehousetest.Server, o *origin) {
+			s.Get("/")
+			o.CloseClientConnections()
+			o.Close()
+			if got := s.Get("/"); got.StatusCode != 502 {
+				t.Errorf("without upstream: %s %q %s", got.Status, got.Body, got.Header.Get("Cache-Status"))
+			}
+		}},
 		"dry_run": {[]string{"dry_run"}, fresh, func(t *testing.T, s *gatehousetest.Server, o *origin) {
 			first, second := s.Get("/"), s.Get("/")
 			if o.hits.Load() != 2 || !strings.Contains(first.Header.Get("Cache-Status"), "dry-run-miss") || !strings.Contains(second.Header.Get("Cache-Status"), "dry-run-hit") {

@@ -6,7 +6,6 @@ package respcache
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -36,14 +35,15 @@ type request struct {
 func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, req *request) error {
 	q, c := req.query, h.cache
 	q.dry = req.dry
-	own := q.method == http.MethodHead || wantsPart(q.header)
+	own := q.method == http.MethodHead
+	if !own {
+		own = h.readRange(req)
+	}
 	passed := c.passes.has(c.passID(q), time.Now())
 	if own || passed && req.stale == nil {
-		return h.lead(w, r, next, req, c.fills.alone(q.key, c.generations.number.Load()), own || conditional(q.header))
+		return h.lead(w, r, next, req, c.fills.alone(q.key, c.generations.number.Load()), own || q.part != "" || conditional(q.header))
 	}
-	// Who wants more than what is stored for everybody asks alone.
-	// Nor does who cannot be given another one's answer, as it has to be validated each time.
-	if passed || h.DryRun || req.stale != nil && !req.stale.everShareable() || req.fwd == fwdRequest || q.directives.noCache || q.directives.noStore {
+	if passed || h.DryRun || asksAlone(req) {
 		return h.lead(w, r, next, req, c.fills.alone(q.key, c.generations.number.Load()), false)
 	}
 	fields := c.names(q.key)
@@ -64,11 +64,24 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	return h.lead(w, r, next, req, c.fills.alone(q.key, c.generations.number.Load()), false)
 }
 
-// wantsPart reports whether a request is for a part of something that would have to be fetched as a whole to be stored: one that
-// begins at the beginning is worth that, one from the middle of a film is not.
-func wantsPart(h http.Header) bool {
-	lines := h["Range"]
-	return len(lines) > 0 && !strings.HasPrefix(lines[0], "bytes=0-")
+// asksAlone reports whether a request waits for no other one: it wants more than what is stored for everybody, or the answer has to
+// be validated each time, or it will most likely not be shared, as with Authorization (RFC 9111 section 3.5).
+func asksAlone(req *request) bool {
+	if req.stale == nil && len(req.header["Authorization"]) > 0 {
+		return true
+	}
+	return req.stale != nil && !req.stale.everShareable() || req.fwd == fwdRequest || req.directives.noCache || req.directives.noStore
+}
+
+// readRange finds out which range the origin is asked for, and reports whether that is the client's own affair. Where a whole
+// answer is stored it is validated, and where the origin knows no ranges the whole comes anyway.
+func (h *Handler) readRange(req *request) (own bool) {
+	var wish rangeWish
+	wish, req.part = wishOf(req.header)
+	if wish == partWish && (req.stale != nil && !req.stale.partial() || h.cache.unranged.has(h.cache.passID(req.query), time.Now())) {
+		req.part = ""
+	}
+	return wish == ownWish && (req.stale == nil || req.stale.partial())
 }
 
 func conditional(h http.Header) bool {
@@ -101,7 +114,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, req *request, f
 		if dead, soft := h.cache.generations.state(o); dead || soft || plan.use != useFresh {
 			return false, nil, nil
 		}
-		if !o.answers(req.header, req.accepted) {
+		if !o.answers(req.header, req.accepted) || !o.holds(req.query) {
 			return false, o.vary, nil
 		}
 		return h.followShared(w, r, req, f, plan)
@@ -111,7 +124,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, req *request, f
 
 func (h *Handler) followFailed(w http.ResponseWriter, r *http.Request, req *request, f *fill) (bool, []varyField, error) {
 	status := cacheStatus{fwd: req.fwd, collapsed: true, key: req.key, detail: "error"}
-	if req.stale == nil || !usableAfterError(&req.stale.terms, &req.directives, req.reuse, h.serveStale) {
+	if req.stale == nil || !usableAfterError(&req.stale.terms, &req.directives, req.reuse, h.downFor(f.err)) {
 		w.Header().Add("Cache-Status", status.String())
 		h.done(r, outcomeError)
 		return true, nil, f.err
@@ -146,7 +159,7 @@ func (h *Handler) followShared(w http.ResponseWriter, r *http.Request, req *requ
 	writeHead(w, o, &s, &status, plan.age, true)
 	var err error
 	if s.part != noBody {
-		err = reader.copyTo(r.Context(), w, s.stretch())
+		err = reader.copyTo(r.Context(), w, s.stretch(o))
 	}
 	reader.leave()
 	if err != nil { // the client must not take a part for the whole
@@ -160,6 +173,12 @@ func (h *Handler) followShared(w http.ResponseWriter, r *http.Request, req *requ
 func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, req *request, f *fill, own bool) (err error) {
 	l := h.newLead(w, r, req.query, f, req.fwd)
 	l.stale, l.reuse, l.own = req.stale, req.reuse, own
+	if l.stale == nil && !own && req.part == "" {
+		if prefix := h.cache.prefix(req.query, h.maxObject()); prefix != nil {
+			l.prefix = prefix
+			defer prefix.release()
+		}
+	}
 	// The fill outlives its client if others wait for it, or if it is worth storing.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	defer cancel()
@@ -255,16 +274,23 @@ func (l *lead) upstreamRequest(ctx context.Context) *http.Request {
 	} else {
 		delete(r.Header, "Accept-Encoding")
 	}
-	if l.stale != nil && l.mode != again {
+	switch {
+	case l.prefix != nil:
+		askForRest(r.Header, l.prefix)
+	case l.stale != nil && l.mode != again:
 		l.asked = setValidators(r.Header, l.stale.header)
-	} else {
+	default:
 		dropConditions(r.Header)
+	}
+	if l.q.part != "" { // beside If-None-Match it counts if that finds a change: RFC 9110 section 13.2.2
+		r.Header["Range"] = []string{l.q.part}
 	}
 	return r
 }
 
 // restart prepares to ask once more: the origin said that something has not changed which is not what is stored.
 func (l *lead) restart() {
-	l.mode, l.stale, l.asked = undecided, nil, false
+	l.mode, l.stale, l.asked, l.prefix = undecided, nil, false, nil
+	l.span, l.expected = span{}, -1
 	copyInto(l.header, l.before)
 }

@@ -170,6 +170,10 @@ func flightOf(q *query, fields []varyField) string {
 		b.WriteByte('=')
 		b.WriteString(normalizeField(f.name, q.header[f.name]))
 	}
+	if q.part != "" {
+		b.WriteString(keySeparator)
+		b.WriteString(q.part)
+	}
 	return b.String()
 }
 
@@ -182,4 +186,5 @@ type query struct {
 	accepted   codings
 	directives directives
 	dry        string // what a dry run would have done; empty if it is none
+	part       string // the Range that the origin is asked for; empty for the whole
 }

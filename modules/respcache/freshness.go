@@ -19,12 +19,16 @@ type response struct {
 
 // parseDate reads an HTTP-date in one of its three forms, RFC 9110 section 5.6.7. Anything else is no date.
 func parseDate(s string) (time.Time, bool) {
+	rest, gmt := s, false // names of days, months and the zone in any case: RFC 9111 section 4.2
+	if n := len(s) - len(" GMT"); n > 0 && strings.EqualFold(s[n:], " GMT") {
+		rest, gmt = s[:n], true
+	}
 	switch {
-	case len(s) == len(http.TimeFormat) && strings.HasSuffix(s, " GMT") && s[3] == ',':
-		t, err := time.Parse(http.TimeFormat, s)
+	case gmt && len(s) == len(http.TimeFormat) && s[3] == ',':
+		t, err := time.Parse("Mon, 02 Jan 2006 15:04:05", rest)
 		return t, err == nil
-	case strings.HasSuffix(s, " GMT"):
-		t, err := time.Parse("Monday, 02-Jan-06 15:04:05 GMT", s)
+	case gmt:
+		t, err := time.Parse("Monday, 02-Jan-06 15:04:05", rest)
 		if err != nil {
 			return t, false
 		}

@@ -44,6 +44,10 @@ type lead struct {
 	own bool
 	// asked says that the validators of stale were sent.
 	asked bool
+	// prefix is what is stored of the beginning of what is asked for, if only the rest is: nil if not.
+	prefix *object
+	// span is what a 206 carries that is going to be stored.
+	span span
 
 	before    http.Header // what outer handlers had set
 	header    http.Header // what the next handler sees
@@ -163,13 +167,53 @@ func (l *lead) decide(now time.Time) {
 			return
 		}
 	}
-	t, reason := storable(l.q.header, l.q.directives, resp, l.h.policy)
+	if l.prefix != nil && !l.rest() {
+		return
+	}
+	reason := l.ranged(&resp)
+	var t terms
+	if reason == "" {
+		t, reason = storable(l.q.header, l.q.directives, resp, l.h.policy)
+	}
 	if reason == "" {
 		reason = l.share(resp, t)
 	}
-	if reason != "" {
+	switch {
+	case reason == "":
+	case l.prefix != nil: // the rest alone is no answer to a request for the whole
+		l.mode = again
+	default:
 		l.pass(reason)
 	}
+}
+
+// rest looks at the answer to a request for what a prefix lacks. It reports false if the origin has to be asked for the whole: the
+// answer is neither that nor the rest, or says that there is none.
+func (l *lead) rest() bool {
+	switch {
+	case l.status == http.StatusPartialContent && completes(l.header, l.prefix):
+		return true
+	case l.status == http.StatusOK || l.status >= 500:
+		l.prefix = nil
+		return true
+	}
+	l.mode = again
+	return false
+}
+
+// ranged says why the answer to a request for a part is not stored. Of those only a part is: what else an origin answers to a range
+// need not be what it answers without, and clients choose ranges.
+func (l *lead) ranged(resp *response) (reason string) {
+	switch {
+	case l.status == http.StatusPartialContent && (l.q.part != "" || l.prefix != nil):
+		resp.status = http.StatusOK // which it is a part of; RFC 9110 section 15.3.7
+		return ""
+	case l.q.part == "":
+		return ""
+	case l.status == http.StatusOK:
+		l.h.cache.unranged.add(l.h.cache.passID(l.q), time.Now())
+	}
+	return reasonNotWhole
 }
 
 // pass gives an answer that is not stored to the client, as it is, while it comes.
@@ -181,7 +225,7 @@ func (l *lead) pass(reason string) {
 		return
 	}
 	// What the client itself asked for, and what passes, says nothing about the next answer.
-	if reason != reasonNoRoom && reason != reasonRequest && l.status < 500 && l.q.method == http.MethodGet && !l.own {
+	if reason != reasonNoRoom && reason != reasonRequest && l.status < 500 && l.q.method == http.MethodGet && !l.own && !l.chosenRange(reason) {
 		l.h.cache.passes.add(l.h.cache.passID(l.q), time.Now())
 	}
 	// The client's conditions were taken off for the cache's sake: they hold for the client still.
@@ -204,6 +248,12 @@ func (l *lead) pass(reason string) {
 	}
 	l.mode = direct
 	l.w.WriteHeader(l.status)
+}
+
+// chosenRange reports whether an answer is not stored because of the range that the client chose, which says nothing about other
+// ranges.
+func (l *lead) chosenRange(reason string) bool {
+	return l.q.part != "" && (l.status != http.StatusPartialContent || reason == reasonTooLarge || reason == reasonBadLength)
 }
 
 // confirm takes in a 304: the stored answer holds, with the header as the 304 updates it. RFC 9111 section 4.3.4.
@@ -231,7 +281,7 @@ func (l *lead) confirm(resp response) {
 	}
 	o := l.newObject(resp, t, merged, fields)
 	o.removed, o.accepted, o.varies = l.stale.removed, l.stale.accepted, o.varies || l.stale.varies
-	o.body, o.length = l.stale.body, l.stale.length
+	o.body, o.length, o.first, o.total = l.stale.body, l.stale.length, l.stale.first, l.stale.total
 	o.mark(namesOf(&l.q.target, tags, groups))
 	if !o.body.acquire() {
 		panic("BUG: the body of a held object is gone")
@@ -239,7 +289,7 @@ func (l *lead) confirm(resp response) {
 	l.f.object = o
 	stored := false
 	if reason == "" {
-		stored, reason = l.h.cache.put(l.f, o, l.h.Variants, l.h.maxObject()*4)
+		stored, reason = l.h.cache.put(l.f, o, l.h.Variants, l.h.maxObject())
 	}
 	if stored && t.shareable() {
 		l.f.settle(finished)
@@ -331,27 +381,41 @@ func (l *lead) sendTrailers() {
 	}
 }
 
+// statusOf is the status that a returned error stands for.
+func statusOf(err error) int {
+	var answer caddyhttp.HandlerError
+	if errors.As(err, &answer) && answer.StatusCode != 0 {
+		return answer.StatusCode
+	}
+	return http.StatusInternalServerError
+}
+
+// downFor is how long a stale answer is used after an error that the next handler returned instead of an answer. One that says that
+// the origin cannot be reached leaves the cache disconnected, which RFC 9111 section 4.2.4 allows stale answers for.
+func (h *Handler) downFor(err error) time.Duration {
+	if status := statusOf(err); status == http.StatusInternalServerError {
+		return h.serveStale
+	}
+	return h.policy.whileDown
+}
+
 // failed is for a next handler that returned an error and wrote nothing.
 func (l *lead) failed(err error) error {
-	var answer caddyhttp.HandlerError
-	status := http.StatusInternalServerError
-	if errors.As(err, &answer) && answer.StatusCode != 0 {
-		status = answer.StatusCode
-	}
+	status := statusOf(err)
 	canceled := l.ctx.Err() != nil
 	if !canceled && originFailed(status) {
 		l.f.err = err
 		l.f.settle(failed)
 	} else {
 		l.f.settle(notShared)
-		if !canceled { // or clients that go away would take collapsing from those that stay
+		if !canceled && l.q.part == "" { // or clients that go away would take collapsing from those that stay
 			l.h.cache.passes.add(l.h.cache.passID(l.q), time.Now())
 		}
 	}
 	if l.w == nil || canceled {
 		return err
 	}
-	if l.stale != nil && originFailed(status) && usableAfterError(&l.stale.terms, &l.q.directives, l.reuse, l.h.serveStale) {
+	if l.stale != nil && originFailed(status) && usableAfterError(&l.stale.terms, &l.q.directives, l.reuse, l.h.downFor(err)) {
 		l.mode = discarded
 		l.serveStale(strconv.Itoa(status))
 		return l.awaitClient(nil)

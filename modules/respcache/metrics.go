@@ -98,7 +98,7 @@ func newFigures() *figures {
 		inFlight: desc("in_flight_bytes", "Bytes of bodies that are coming in."),
 		inUse:    desc("body_bytes", "Bytes of all bodies in memory: stored, coming in, or evicted and still being sent."),
 		fills:    desc("fills", "Requests to the upstream that run."),
-		passes:   desc("passes", "URIs whose answers could not be shared lately."),
+		passes:   desc("passes", "URIs whose answers could not be shared lately, or whose ranges were answered with the whole."),
 		rules:    desc("purge_rules", "Purges of URLs and prefixes that are remembered."),
 		evicted:  desc("evictions_total", "Answers that had to make room."),
 		rejected: desc("rejections_total", "Answers that were not kept because others are asked for more often."),
@@ -173,7 +173,7 @@ func (c *cache) stats() Stats {
 	return Stats{
 		Budget: f.Budget, Held: f.Held, Items: f.Items, Evicted: f.Evicted, Rejected: f.Rejected, Dropped: f.Dropped,
 		InFlight: c.memory.inFlight.Load(), Bodies: c.memory.arena.inUse.Load(),
-		Fills: int64(c.fills.count()), Refreshing: c.refreshing.Load(), Passes: int64(c.passes.count()),
+		Fills: int64(c.fills.count()), Refreshing: c.refreshing.Load(), Passes: int64(c.passes.count() + c.unranged.count()),
 		Rules: c.generations.rules.Load(),
 	}
 }

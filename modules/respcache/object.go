@@ -36,10 +36,9 @@ func (s storedHeader) header() http.Header {
 	return h
 }
 
-// notStored are fields that are made anew for each answer, or concern one client alone.
-var notStored = []string{
-	"Age", "Cache-Status", "Set-Cookie", "Set-Cookie2", "Alt-Svc", "Clear-Site-Data", "Content-Length",
-}
+// notStored are fields that are made anew for each answer, or concern one client alone. All others are stored: RFC 9111 section
+// 3.1.
+var notStored = []string{"Age", "Cache-Status", "Set-Cookie", "Content-Length"}
 
 // keepHeader makes a stored header, without the withheld fields. Values are copied: those of the upstream's answer are cut from
 // one large string.
@@ -76,12 +75,14 @@ type object struct {
 
 	body   *body
 	length int64 // of the body, or -1 while it comes in and nobody has said
-	born   int64 // when it was made, in Unix nanoseconds, by its age
-	came   int64 // when it was received, likewise
-	began  uint64
-	marks  []*mark
-	named  int64 // bytes of the names of marks
-	gen    *generations
+	// Of a part of a whole: where its body begins in that, and the length of the whole; 0 for a whole.
+	first, total int64
+	born         int64 // when it was made, in Unix nanoseconds, by its age
+	came         int64 // when it was received, likewise
+	began        uint64
+	marks        []*mark
+	named        int64 // bytes of the names of marks
+	gen          *generations
 }
 
 // mark lets the object be purged by names. It refers to their marks until it is gone.
@@ -125,8 +126,10 @@ func (o *object) age(now time.Time) time.Duration {
 // accepts does if the upstream would have chosen it again.
 func (o *object) answers(req http.Header, accepted codings) bool {
 	switch {
-	case !o.known: // a coding that only who asks in the same words can be given
-		if !o.varies || o.accepted != accepted {
+	case !o.known:
+		// The upstream is asked in words for the known codings alone, so it did not choose this one for what the client wrote:
+		// it would send the same to everybody with this set of them.
+		if o.varies && o.accepted != accepted {
 			return false
 		}
 	case o.coding&^accepted != 0:
@@ -191,30 +194,54 @@ func (r *resource) Gone() {
 	}
 }
 
-// find returns the newest object that answers a request, with a reference for the caller, or nil. stored says that there
-// are objects of other variants.
-func (r *resource) find(req http.Header, accepted codings) (found *object, stored bool) {
+// find returns the newest object that answers a request, with a reference for the caller, or nil and why there is none: RFC 9211
+// section 2.2.
+func (r *resource) find(q *query) (found *object, fwd string) {
+	fwd = fwdURIMiss
 	for _, o := range r.objects {
-		if o.answers(req, accepted) && o.acquire() {
-			return o, true
+		switch {
+		case !o.answers(q.header, q.accepted):
+			if fwd == fwdURIMiss {
+				fwd = fwdVaryMiss
+			}
+		case !o.holds(q):
+			fwd = fwdPartial
+		case o.acquire():
+			return o, ""
 		}
 	}
-	return nil, len(r.objects) > 0
+	return nil, fwd
 }
 
-// replaces reports whether a new object takes the place of an old one: it would always be found before it.
+// replaces reports whether a new object takes the place of an old one: it would always be found before it. Parts of one whole
+// stand side by side; those of an older one are of no use any more.
 func (o *object) replaces(old *object) bool {
-	if o.accepted != old.accepted || len(o.vary) != len(old.vary) || o.varies != old.varies || o.coding != old.coding {
-		return false
+	return o.sameSelection(old) && (!o.sameWhole(old) || old.within(o))
+}
+
+// copy is an object with a reference of its own and the same content. The caller retains body and marks.
+func (o *object) copy() *object {
+	c := &object{
+		terms: o.terms, key: o.key, status: o.status, header: o.header, vary: o.vary, accepted: o.accepted, varies: o.varies,
+		coding: o.coding, known: o.known, removed: o.removed, body: o.body, length: o.length, first: o.first, total: o.total,
+		born: o.born, came: o.came, began: o.began, marks: o.marks, named: o.named, gen: o.gen,
 	}
-	return slices.Equal(o.vary, old.vary)
+	c.refs.Store(1)
+	return c
 }
 
 // with lists the objects of a resource beside a new one, the newest first and as many as variants and bytes allow. Objects
-// that are dead are left out.
+// that are dead are left out. Parts have half of that for themselves: clients choose them, and must not drive out what is whole.
 func (r *resource) with(o *object, variants int, bytes int64) []*object {
+	wholes, parts := room{variants, bytes}, room{variants / 2, bytes / 2}
+	fits := func(o *object) bool {
+		if o.partial() {
+			return parts.take(o.cost())
+		}
+		return wholes.take(o.cost())
+	}
 	objects := []*object{o}
-	total := o.cost()
+	fits(o)
 	if r == nil {
 		return objects
 	}
@@ -222,13 +249,22 @@ func (r *resource) with(o *object, variants int, bytes int64) []*object {
 		if o.replaces(old) {
 			continue
 		}
-		if dead, _ := old.gen.state(old); dead {
-			continue
+		if dead, _ := old.gen.state(old); !dead && fits(old) {
+			objects = append(objects, old)
 		}
-		if total += old.cost(); len(objects) >= variants || total > bytes {
-			break
-		}
-		objects = append(objects, old)
 	}
 	return objects
+}
+
+// room is what is left for objects.
+type room struct {
+	count int
+	bytes int64
+}
+
+// take reports whether there is room for one more. Once there is not, there is none for smaller ones either: they are older.
+func (r *room) take(cost int64) bool {
+	r.count--
+	r.bytes -= cost
+	return r.count >= 0 && r.bytes >= 0
 }

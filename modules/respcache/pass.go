@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -18,13 +19,23 @@ func (h *Handler) forwardUnsafe(w http.ResponseWriter, r *http.Request, next cad
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
 		status:                &cacheStatus{fwd: fwdMethod},
 	}
+	before := w.Header().Clone()
+	requested := time.Now()
 	watch.seen = func(status int, header http.Header) {
 		if invalidates(q.method, status) {
 			h.invalidate(r, q, header)
 		}
+		if q.method == http.MethodPost && status == http.StatusOK {
+			watch.keeps = h.keepPost(r, q, response{status, header, requested, time.Now()}, before)
+		}
 	}
 	h.done(r, outcomeUnsafe)
-	return next.ServeHTTP(watch, r)
+	defer func() { watch.keeps.drop() }() // also if the next handler panics
+	err := next.ServeHTTP(watch, r)
+	if err == nil {
+		watch.keeps.finish()
+	}
+	return err
 }
 
 // invalidate forgets the answers of a URI, those that its answer names, and those of the groups it names: RFC 9111 section 4.4
@@ -64,6 +75,7 @@ type watcher struct {
 	status *cacheStatus
 	seen   func(status int, header http.Header)
 	told   bool
+	keeps  *posted // what is stored beside; nil for nothing
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -85,6 +97,9 @@ func (w *watcher) ReadFrom(r io.Reader) (int64, error) {
 	if !w.told {
 		w.WriteHeader(http.StatusOK)
 	}
+	if w.keeps != nil { // which have to see it
+		return io.Copy(struct{ io.Writer }{w}, r)
+	}
 	return w.ResponseWriterWrapper.ReadFrom(r)
 }
 
@@ -101,5 +116,6 @@ func (w *watcher) Write(p []byte) (int, error) {
 	if !w.told {
 		w.WriteHeader(http.StatusOK)
 	}
+	w.keeps.write(p)
 	return w.ResponseWriterWrapper.Write(p)
 }

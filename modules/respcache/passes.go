@@ -11,8 +11,8 @@ import (
 
 const (
 	// passFor is how long it is remembered that an answer could not be shared: until then requests do not wait for one
-	// another in vain.
-	passFor = 10 * time.Second
+	// another in vain. Each such answer begins it anew, and one that can be stored ends it.
+	passFor = 2 * time.Minute
 	// maxPasses bounds what is remembered. A forgotten key costs some requests a wait.
 	maxPasses = 64 << 10
 )
@@ -32,6 +32,9 @@ func (c *cache) passID(q *query) uint64 {
 	_, _ = h.WriteString(q.key)
 	if len(q.header["Authorization"])+len(q.header["Cookie"]) > 0 {
 		_ = h.WriteByte(keySeparator[0])
+	}
+	if q.part != "" { // a whole that is too large may have parts that are not
+		_, _ = h.WriteString("bytes")
 	}
 	return h.Sum64()
 }

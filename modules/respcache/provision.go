@@ -18,7 +18,10 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/modules/refusal"
 )
 
-const defaultHeuristicMax = caddy.Duration(24 * time.Hour)
+const (
+	defaultHeuristicMax = caddy.Duration(24 * time.Hour)
+	defaultWhileDown    = caddy.Duration(time.Minute)
+)
 
 // Provision implements caddy.Provisioner.
 func (h *Handler) Provision(ctx caddy.Context) error {
@@ -29,12 +32,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.check(); err != nil {
 		return fmt.Errorf("response_cache: %w", err)
 	}
-	h.serveStale = time.Duration(h.ServeStale)
+	h.serveStale = max(0, time.Duration(h.ServeStale))
 	h.policy = storagePolicy{
 		freshnessPolicy: freshnessPolicy{
 			heuristicMax: max(0, time.Duration(h.HeuristicMax)), defaultTTL: time.Duration(h.DefaultTTL), statusTTL: map[int]time.Duration{},
 		},
-		grace: time.Duration(h.Grace),
+		grace:     time.Duration(h.Grace),
+		whileDown: max(0, time.Duration(cmp.Or(h.ServeStale, defaultWhileDown))),
 	}
 	for status, ttl := range h.StatusTTL {
 		h.policy.statusTTL[status] = time.Duration(ttl)
@@ -71,8 +75,8 @@ func (h *Handler) check() error {
 		return fmt.Errorf("in_flight: expected a number of bytes up to 1 TiB, found %d", h.InFlight)
 	case h.Variants < 1:
 		return fmt.Errorf("variants: expected a whole number of at least 1, found %d", h.Variants)
-	case h.DefaultTTL < 0 || h.Grace < 0 || h.ServeStale < 0:
-		return errors.New("default_ttl, grace and serve_stale: expected no negative duration")
+	case h.DefaultTTL < 0 || h.Grace < 0:
+		return errors.New("default_ttl and grace: expected no negative duration")
 	case max(h.DefaultTTL, h.Grace, h.ServeStale) > caddy.Duration(maxDelta):
 		return errors.New("default_ttl, grace and serve_stale: expected at most 68 years")
 	}

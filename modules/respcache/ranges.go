@@ -16,6 +16,9 @@ import (
 // section 17.15. A request with more gets the whole answer.
 const maxRanges = 8
 
+// outside is a position behind every body.
+const outside = 1<<62 - 1
+
 // byteRange is a part of a body.
 type byteRange struct{ start, length int64 }
 
@@ -104,8 +107,8 @@ func parsePosition(s string) (int64, bool) {
 		}
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		return 1<<62 - 1, true
+	if err != nil || n > outside {
+		return outside, true
 	}
 	return n, true
 }

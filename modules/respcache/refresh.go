@@ -30,6 +30,9 @@ func (h *Handler) refresh(r *http.Request, next caddyhttp.Handler, q *query, o *
 	ctx, cancel := context.WithTimeout(context.Background(), longestRefresh)
 	f.cancel = cancel
 	background := *q
+	if o.partial() {
+		_, background.part = wishOf(q.header)
+	}
 	clone := detached(ctx, r)
 	background.header, background.method = clone.Header, http.MethodGet
 	go func() {

@@ -10,10 +10,10 @@
 //	storable.go                    what may be stored         reuse.go          what may be used
 //	vary.go, accept.go             which variant answers      conditional.go    validation, both ways
 //	freshen.go                     what a 304 changes         invalidate.go     what unsafe requests make invalid
-//	ranges.go                      parts of a body            cachestatus.go    what the cache tells
+//	ranges.go, partial.go          parts of a body            cachestatus.go    what the cache tells
 //	novarysearch.go, key.go        queries and keys           tags.go           names to purge by
 //
-// The way of a request: respcache.go, pass.go (what is none of the cache's business), fetch.go (who asks the upstream, who
+// The way of a request: respcache.go, pass.go and post.go (other methods, and what is none of the cache's business), fetch.go (who asks the upstream, who
 // waits), refresh.go (in the background), lead.go and share.go (the answer as it comes), stream.go (its body), serve.go (a stored answer). What is kept: object.go, body.go and arena.go; cache.go and app.go
 // outlive configs; generations.go and purge.go forget.
 package respcache
@@ -74,7 +74,8 @@ type Handler struct {
 	// (stale-while-revalidate, RFC 5861). Default (and zero): not at all.
 	Grace caddy.Duration `json:"grace,omitempty"`
 	// ServeStale is how long after its lifetime an answer is used while the upstream is down: it cannot be reached, or answers
-	// 500, 502, 503 or 504. Answers with must-revalidate are not. Default (and zero): as stale-if-error says.
+	// 500, 502, 503 or 504. Answers with must-revalidate are not. Default (and zero): a minute while it cannot be reached, which
+	// RFC 9111 section 4.2.4 allows, and as stale-if-error says for the rest. A negative one: as stale-if-error says.
 	ServeStale caddy.Duration `json:"serve_stale,omitempty"`
 
 	// Bypass are placeholders, such as {http.request.cookie.session}: if one of them is neither empty, 0 nor false, the request goes
@@ -193,12 +194,8 @@ func overrides(h http.Header) bool {
 
 // answer uses what is stored, or asks the upstream.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, q *query) error {
-	o, soft, stored := h.cache.lookup(q)
+	o, soft, fwd := h.cache.lookup(q)
 	if o == nil {
-		fwd := fwdURIMiss
-		if stored {
-			fwd = fwdVaryMiss
-		}
 		if q.directives.onlyIfCached {
 			return h.gatewayTimeout(w, r, q)
 		}

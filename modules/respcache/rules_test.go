@@ -239,7 +239,8 @@ func TestCodingsOfVariants(t *testing.T) {
 		{"gzip, chosen from less", "gzip", true, gzip, gzip | brotli, false},
 		{"identity, chosen from less", "", true, 0, gzip, false},
 		{"identity, chosen from more", "", true, gzip, 0, true},
-		{"unknown coding, without Vary", "compress", false, gzip, gzip, false},
+		{"unknown coding, without Vary", "compress", false, gzip, 0, true}, // the origin heard of none that it could have chosen it for
+		{"unknown coding, with Vary, another set", "compress", true, gzip, 0, false},
 		{"unknown coding, with Vary", "compress", true, gzip, gzip, true},
 		{"two codings", "gzip, br", true, gzip | brotli, gzip, false},
 	} {

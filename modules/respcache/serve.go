@@ -40,10 +40,13 @@ func planServing(q *query, o *object) serving {
 	}
 	// RFC 9110 section 14.2: Range is for GET.
 	lines := q.header["Range"]
-	if len(lines) == 0 || q.method != http.MethodGet || o.length < 0 || !rangeApplies(q.header, o.header) {
+	if !o.holds(q) {
+		panic("BUG: a part was to be given for what it is not")
+	}
+	if len(lines) == 0 || q.method != http.MethodGet || o.size() < 0 || !rangeApplies(q.header, o.header) {
 		return serving{status: http.StatusOK, part: partFor(q, wholeBody)}
 	}
-	switch wanted := parseRanges(lines, o.length); {
+	switch wanted := parseRanges(lines, o.size()); {
 	case wanted.unsatisfiable:
 		return serving{status: http.StatusRequestedRangeNotSatisfiable, part: noBody}
 	case len(wanted.parts) == 1:
@@ -105,13 +108,13 @@ func writeHead(w http.ResponseWriter, o *object, s *serving, status *cacheStatus
 func writeRangeHead(h http.Header, o *object, s *serving, set func(name, value string)) *multipart {
 	switch {
 	case s.status == http.StatusRequestedRangeNotSatisfiable:
-		h["Content-Range"] = []string{"bytes */" + strconv.FormatInt(o.length, 10)}
+		h["Content-Range"] = []string{"bytes */" + strconv.FormatInt(o.size(), 10)}
 		h["Content-Length"] = []string{"0"}
 	case s.part == oneRange:
-		h["Content-Range"] = []string{s.ranges[0].contentRange(o.length)}
+		h["Content-Range"] = []string{s.ranges[0].contentRange(o.size())}
 		set("Content-Length", strconv.FormatInt(s.ranges[0].length, 10))
 	case s.part == severalRanges:
-		m := newMultipart(s.ranges, o.header.get("Content-Type"), o.length)
+		m := newMultipart(s.ranges, o.header.get("Content-Type"), o.size())
 		h["Content-Type"] = []string{"multipart/byteranges; boundary=" + m.boundary}
 		set("Content-Length", strconv.FormatInt(m.length, 10))
 		return &m
@@ -127,13 +130,13 @@ func (o *object) writeBody(w http.ResponseWriter, s *serving, m *multipart) erro
 	case wholeBody:
 		return o.body.writeTo(w, 0, o.length)
 	case oneRange:
-		return o.body.writeTo(w, s.ranges[0].start, s.ranges[0].length)
+		return o.body.writeTo(w, s.ranges[0].start-o.first, s.ranges[0].length)
 	case severalRanges:
 		for i, part := range s.ranges {
 			if _, err := w.Write([]byte(m.heads[i])); err != nil {
 				return err
 			}
-			if err := o.body.writeTo(w, part.start, part.length); err != nil {
+			if err := o.body.writeTo(w, part.start-o.first, part.length); err != nil {
 				return err
 			}
 		}
@@ -144,9 +147,9 @@ func (o *object) writeBody(w http.ResponseWriter, s *serving, m *multipart) erro
 }
 
 // stretch is the part of a body that is sent from a stream: one range, or all of it, however long that is.
-func (s *serving) stretch() byteRange {
+func (s *serving) stretch(o *object) byteRange {
 	if s.part == oneRange {
-		return s.ranges[0]
+		return byteRange{s.ranges[0].start - o.first, s.ranges[0].length}
 	}
 	return byteRange{0, math.MaxInt64}
 }

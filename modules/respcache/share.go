@@ -25,19 +25,40 @@ func (l *lead) share(resp response, t terms) (reason string) {
 	if l.own || l.q.method != http.MethodGet {
 		return reasonNotWhole
 	}
-	if reason = l.readLength(); reason != "" {
+	if l.status == http.StatusPartialContent {
+		t.withheld = append(t.withheld, "Content-Range")
+		reason = l.readSpan()
+	} else {
+		reason = l.readLength()
+	}
+	if reason != "" {
 		return reason
+	}
+	o := l.newObject(resp, t, l.ownHeader(), fields)
+	o.length = l.expected
+	if l.span.length < l.span.total {
+		o.first, o.total = l.span.start, l.span.total
+	}
+	if !o.holds(l.q) { // the origin gives what was not asked for, which it may
+		return reasonNotWhole
 	}
 	b := newBody(&l.h.cache.memory)
 	if l.expected > 0 && !b.reserve(l.expected) {
 		b.release()
 		return reasonNoRoom
 	}
-	o := l.newObject(resp, t, l.ownHeader(), fields)
-	o.body, o.length = b, l.expected
+	o.body = b
 	o.mark(namesOf(&l.q.target, tags, groups))
 	l.h.cache.learn(l.q, l.header)
 	l.f.object, l.f.stream, l.f.stored = o, newStream(b, l.h.maxObject()), true
+	if l.status == http.StatusPartialContent && !o.partial() {
+		o.forPlainClients()
+	}
+	if l.prefix != nil {
+		o.absorb(l.prefix)
+		b.copyFrom(0, l.prefix.body, l.prefix.length)
+		l.f.stream.size = l.prefix.length
+	}
 	l.mode = shared
 	if t.shareable() && !l.f.invalid.Load() {
 		l.f.settle(streaming)
@@ -129,7 +150,7 @@ func (l *lead) serveStream(o *object) {
 	go func(client context.Context) {
 		var err error
 		if s.part != noBody {
-			err = reader.copyTo(client, l.w, s.stretch())
+			err = reader.copyTo(client, l.w, s.stretch(o))
 		}
 		reader.leave()
 		l.sent <- err
@@ -185,7 +206,7 @@ func (l *lead) finishStream(err error) {
 		defer kept.release()
 	}
 	var stored bool
-	if stored, l.reason = l.h.cache.put(l.f, kept, l.h.Variants, l.h.maxObject()*4); stored {
+	if stored, l.reason = l.h.cache.put(l.f, kept, l.h.Variants, l.h.maxObject()); stored {
 		l.h.cache.passes.remove(l.h.cache.passID(l.q))
 		return
 	}
@@ -198,11 +219,7 @@ func (o *object) withLength(n int64) *object {
 		panic("BUG: the body of a held object is gone")
 	}
 	o.gen.retain(o.marks)
-	kept := &object{
-		terms: o.terms, key: o.key, status: o.status, header: o.header, vary: o.vary, accepted: o.accepted, varies: o.varies,
-		coding: o.coding, known: o.known, removed: o.removed, body: o.body, length: n, born: o.born, came: o.came,
-		began: o.began, marks: o.marks, named: o.named, gen: o.gen,
-	}
-	kept.refs.Store(1)
+	kept := o.copy()
+	kept.length = n
 	return kept
 }

@@ -41,6 +41,8 @@ type terms struct {
 	neverStale bool
 	// staleWhile and staleIfError are how long after its lifetime it may be used, RFC 5861.
 	staleWhile, staleIfError time.Duration
+	// whileDown is how long after its lifetime it may be used while the origin cannot be reached.
+	whileDown time.Duration
 	// withheld are header fields that are not stored: hop-by-hop ones and those of qualified private and no-cache.
 	withheld []string
 }
@@ -50,6 +52,8 @@ type storagePolicy struct {
 	freshnessPolicy
 	// grace is how long a stale answer may be used while it is refreshed, if the answer does not say.
 	grace time.Duration
+	// whileDown is how long a stale answer may be used while the origin cannot be reached.
+	whileDown time.Duration
 }
 
 // storable decides whether the answer to a GET may be stored in a shared cache, RFC 9111 section 3, and on which terms.
@@ -72,6 +76,7 @@ func storable(req http.Header, reqDirectives directives, r response, p storagePo
 	if !t.neverStale && !t.alwaysValidate {
 		t.staleWhile = given(d.staleWhileRevalidate, p.grace)
 		t.staleIfError = given(d.staleIfError, 0)
+		t.whileDown = p.whileDown
 	}
 	_, explicit := r.explicitLifetime(d, targeted)
 	switch {

@@ -57,11 +57,15 @@ type timing struct {
 }
 
 // fetch gets a URL on a connection of its own.
-func fetch(ctx context.Context, client *http.Client, url string) (got timing) {
+func fetch(ctx context.Context, client *http.Client, url string, lines ...string) (got timing) {
 	begun := time.Now()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return timing{err: err}
+	}
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ": ")
+		req.Header.Set(name, value)
 	}
 	resp, err := client.Do(req)
 	if err != nil {
@@ -80,7 +84,7 @@ func fetch(ctx context.Context, client *http.Client, url string) (got timing) {
 }
 
 // crowd has n clients ask for one URL at once, connected before.
-func crowd(t testing.TB, n int, url string) []timing {
+func crowd(t testing.TB, n int, url string, lines ...string) []timing {
 	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: n, DisableCompression: true}
 	client := &http.Client{Transport: transport, Timeout: 60 * time.Second}
@@ -88,7 +92,7 @@ func crowd(t testing.TB, n int, url string) []timing {
 	results := make([]timing, n)
 	var group sync.WaitGroup
 	for i := range n {
-		group.Go(func() { results[i] = fetch(t.Context(), client, url) })
+		group.Go(func() { results[i] = fetch(t.Context(), client, url, lines...) })
 	}
 	group.Wait()
 	for _, r := range results {
@@ -178,6 +182,32 @@ func TestUncacheableAsksAtOnce(t *testing.T) {
 		header("body", "Cache-Control: no-store")(w, r)
 	})
 	crowd(t, clients, s.URL(":8080")+"/")
+}
+
+// A crowd that nobody knows anything of yet waits once, for the header of the first answer; one with credentials does not.
+func TestUncacheableColdCrowd(t *testing.T) {
+	o := newOrigin(t, slow("Cache-Control: no-store"))
+	s := front(t, o)
+	for path, times := range map[string]time.Duration{"/cold": 2, "/credentials": 1} {
+		allowed := figure(t, times*320*time.Millisecond, within)
+		var lines []string
+		if times == 1 {
+			lines = []string{"Authorization: Bearer x"}
+		}
+		attempts(t, func(try int) error {
+			before := o.hits.Load()
+			results := crowd(t, figure(t, 100, 20), fmt.Sprint(s.URL(":8080"), path, try), lines...)
+			if hits := o.hits.Load() - before; hits != int64(len(results)) {
+				t.Fatalf("%d requests of %d reached the origin", hits, len(results))
+			}
+			p50 := percentile(results, 50, first)
+			t.Logf("%s: first byte: p50 %v, p99 %v (the origin takes 300 ms)", path, p50, percentile(results, 99, first))
+			if p50 > allowed {
+				return fmt.Errorf("p50 of the first byte is %v", p50)
+			}
+			return nil
+		})
+	}
 }
 
 // How long that takes.

@@ -36,6 +36,8 @@ type Client struct {
 
 	line     atomic.Pointer[line] // nil before the first command
 	use      atomic.Int32         // quiet, busy or asleep
+	express  atomic.Bool          // a script of RunAlone is on its way by itself
+	near     atomic.Bool          // the last one was answered soon
 	answered atomic.Int64         // when a batch was last answered, in nanoseconds since born
 	born     time.Time
 

@@ -119,3 +119,11 @@ func calls(t testing.TB, server *gatehousetest.Redis) (n int64) {
 	}
 	return n
 }
+
+// sized returns how often to do something: n times or, under the race detector, less often.
+func sized(n, underRace int) int {
+	if raced {
+		return underRace
+	}
+	return n
+}

@@ -71,7 +71,7 @@ func (s *IdempotencyStore) Provision(ctx caddy.Context) error {
 func (s *IdempotencyStore) recordPrefix() string { return s.client.Key("idempotency", "") }
 
 func (s *IdempotencyStore) run(ctx context.Context, script *Script, id string, args ...any) (any, error) {
-	cmd, err := s.client.Run(ctx, script, []string{s.recordPrefix() + id}, args...)
+	cmd, err := s.client.RunAlone(ctx, script, []string{s.recordPrefix() + id}, args...)
 	switch {
 	case errors.Is(err, ErrUncertain):
 		return nil, fmt.Errorf("%w: %w", idempotency.ErrUncertain, err)

@@ -11,25 +11,32 @@
 -- ARGV[8]  lease, in milliseconds     ARGV[9]  retention, in milliseconds
 
 local key, version, owner, act = KEYS[1], ARGV[1], ARGV[2], ARGV[5]
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local record = redis.call('HMGET', key, 'v', 'state', 'owner', 'reason')
+local state, reason = record[2], record[4]
+
+-- The time in milliseconds, and some more.
+local function time(more)
+	local now = redis.call('TIME')
+	return string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) + more)
+end
 
 local function set(...)
+	if reason then
+		redis.call('HDEL', key, 'reason')
+	end
 	redis.call('HSET', key, ...)
 	redis.call('PEXPIRE', key, ARGV[9])
 	return 1
 end
 
-if redis.call('EXISTS', key) == 0 then
+if not record[1] and redis.call('EXISTS', key) == 0 then
 	if act == 'finish' then
-		local stamp = string.format('%.0f', now)
+		local stamp = time(0)
 		return set('v', version, 'state', 'complete', 'print', ARGV[3], 'owner', owner, 'fence', 1,
 			'lease', stamp, 'created', stamp, 'about', ARGV[4], 'answer', ARGV[6])
 	end
 	return 1
 end
-local record = redis.call('HMGET', key, 'v', 'state', 'owner', 'reason')
-local state, reason = record[2], record[4]
 if record[1] ~= version or record[3] ~= owner then
 	return 0
 end
@@ -37,7 +44,6 @@ if state == 'complete' then
 	return 1
 end
 if act == 'finish' then
-	redis.call('HDEL', key, 'reason')
 	return set('state', 'complete', 'answer', ARGV[6])
 end
 if state == 'unknown' and reason ~= 'lease_expired' then
@@ -53,5 +59,4 @@ end
 if act == 'send' or state == 'unknown' then
 	state = 'sent'
 end
-redis.call('HDEL', key, 'reason')
-return set('state', state, 'lease', string.format('%.0f', now + ARGV[8]))
+return set('state', state, 'lease', time(ARGV[8]))

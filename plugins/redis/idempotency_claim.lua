@@ -23,7 +23,9 @@ local function hold(number)
 	lease = string.format('%.0f', now + ARGV[7])
 	redis.call('HSET', key, 'v', version, 'state', ARGV[5], 'print', fingerprint, 'owner', owner,
 		'fence', number, 'lease', lease, 'created', created, 'about', ARGV[4])
-	redis.call('HDEL', key, 'reason')
+	if reason then
+		redis.call('HDEL', key, 'reason')
+	end
 	redis.call('PEXPIRE', key, ARGV[8])
 	return {ARGV[5], fingerprint, owner, tostring(number), lease, created, ARGV[4], '', ARGV[8], ''}
 end

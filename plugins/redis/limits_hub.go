@@ -21,6 +21,8 @@ const (
 	hubTick = 100 * time.Millisecond
 	// heartbeat is how often a proxy says that it lives, and silence after how long it counts as gone.
 	heartbeat, silence = time.Second, 3500 * time.Millisecond
+	// together is how many commands of a tender are on their way at a time: the client sends them in batches.
+	together = 64
 )
 
 var (
@@ -172,4 +174,22 @@ func (h *hub) Destruct() error {
 		h.say(context.Background(), "1")
 	}
 	return h.held.Release()
+}
+
+// severally calls f with all entries, several at a time.
+func severally[T any](list []T, f func(T)) {
+	var group sync.WaitGroup
+	next := make(chan T)
+	for range min(together, len(list)) {
+		group.Go(func() {
+			for entry := range next {
+				f(entry)
+			}
+		})
+	}
+	for _, entry := range list {
+		next <- entry
+	}
+	close(next)
+	group.Wait()
 }

@@ -55,6 +55,7 @@ func newInflight(h *hub, spec reqlimit.Spec) *inflight {
 type places struct {
 	count int64
 	move  uint64 // which of all changes was the last
+	told  uint64 // how often the count was told
 }
 
 // key is the hash of a key's counts.
@@ -63,22 +64,24 @@ func (f *inflight) key(ask *reqlimit.Ask) string {
 	return f.prefix + base64.RawURLEncoding.EncodeToString(sum[:16]) + "}"
 }
 
-// hold changes what is held here.
-func (f *inflight) hold(key string, by int64) {
+// hold changes what is held here, and returns how often it was told before.
+func (f *inflight) hold(key string, by int64) (told uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.moves++
-	if count := f.held[key].count + by; count > 0 {
-		f.held[key] = places{count, f.moves}
+	was := f.held[key]
+	if count := was.count + by; count > 0 {
+		f.held[key] = places{count, f.moves, was.told}
 	} else {
 		delete(f.held, key)
 	}
+	return was.told
 }
 
 func (f *inflight) run(ctx context.Context, key, op string, cost, limit int64) ([]int64, error) {
 	cmd, err := f.hub.client.Run(ctx, inflightScript, []string{key}, op, f.hub.id, cost, limit, inflightLife.Milliseconds())
 	if err != nil {
-		f.change([]string{key})
+		f.change(key)
 		return nil, fmt.Errorf("counting in redis: %w", err)
 	}
 	reply, err := cmd.Int64Slice()
@@ -92,8 +95,11 @@ func (f *inflight) run(ctx context.Context, key, op string, cost, limit int64) (
 func (f *inflight) Take(ctx context.Context, ask *reqlimit.Ask, result *window.Result) error {
 	f.hub.begin()
 	key, limit := f.key(ask), ask.Rule.Windows[0].Limit
-	f.hold(key, ask.Cost)
+	told := f.hold(key, ask.Cost)
 	reply, err := f.run(ctx, key, "take", ask.Cost, limit)
+	if f.holds(key).told != told { // it was told with what Redis may have added only then
+		f.change(key)
+	}
 	if err != nil {
 		f.hold(key, -ask.Cost)
 		return err
@@ -111,8 +117,11 @@ func (f *inflight) Take(ctx context.Context, ask *reqlimit.Ask, result *window.R
 // Give implements reqlimit.Counters.
 func (f *inflight) Give(ctx context.Context, ask *reqlimit.Ask, _ *window.Receipt) error {
 	key := f.key(ask)
+	told := f.holds(key).told
 	_, err := f.run(ctx, key, "give", ask.Cost, 0)
-	f.hold(key, -ask.Cost)
+	if f.hold(key, -ask.Cost) != told {
+		f.change(key)
+	}
 	return err
 }
 
@@ -133,17 +142,13 @@ func (f *inflight) tick(ctx context.Context) {
 	if !f.hub.client.Healthy() {
 		return
 	}
-	due := f.due(time.Now())
-	for i, key := range due {
-		held := f.holds(key)
-		if _, err := f.run(ctx, key, "renew", held.count, 0); err != nil {
-			f.change(due[i:])
-			return
+	severally(f.due(time.Now()), func(key string) {
+		held := f.tell(key)
+		_, err := f.run(ctx, key, "renew", held.count, 0) // notes the key if it fails
+		if err == nil && f.holds(key) != held {
+			f.change(key)
 		}
-		if f.holds(key) != held {
-			f.change(due[i : i+1])
-		}
-	}
+	})
 }
 
 // due returns the keys that are to be told anew.
@@ -168,22 +173,31 @@ func (f *inflight) holds(key string) places {
 	return f.held[key]
 }
 
-// change notes that keys are to be told anew.
-func (f *inflight) change(keys []string) {
+// tell is how many are about to be told.
+func (f *inflight) tell(key string) places {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, key := range keys {
-		f.changed[key] = struct{}{}
+	p, ok := f.held[key]
+	if ok {
+		p.told++
+		f.held[key] = p
 	}
+	return p
+}
+
+// change notes that a key is to be told anew.
+func (f *inflight) change(key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changed[key] = struct{}{}
 }
 
 // end gives everything back.
 func (f *inflight) end(ctx context.Context) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	for key := range f.held {
-		if _, err := f.hub.client.Run(ctx, inflightScript, []string{key}, "renew", f.hub.id, 0, 0, inflightLife.Milliseconds()); err != nil {
-			return // they expire
-		}
-	}
+	keys := slices.Collect(maps.Keys(f.held))
+	f.mu.Unlock()
+	severally(keys, func(key string) {
+		_, _ = f.run(ctx, key, "renew", 0, 0) // else they expire
+	})
 }

@@ -28,8 +28,6 @@ const (
 	maxLots = 100_000
 	// lotShards is how many maps share the keys, each with its lock.
 	lotShards = 256
-	// lotReturns is how many lots are given back at once.
-	lotReturns = 16
 )
 
 // lots spend here what was leased in Redis. A lease counts in Redis from the moment it is taken, so the counts there are never
@@ -275,7 +273,9 @@ func (l *lots) collect(ctx context.Context, now time.Time, all bool) {
 		s.mu.Unlock()
 	}
 	if len(list) > 0 && l.hub.client.Healthy() {
-		l.giveBack(ctx, list)
+		severally(list, func(u unspent) {
+			_ = l.limitCounters.Give(ctx, &u.ask, &u.receipt) // else it counts until its window is over
+		})
 	}
 }
 
@@ -291,22 +291,4 @@ func (k *lot) expire(now time.Time, all bool) (u unspent, idle bool) {
 		k.tokens, k.size = 0, max(k.spent, 1)
 	}
 	return u, all || now.Sub(k.used) > lotIdle && now.After(k.denied)
-}
-
-// giveBack gives back several at once.
-func (l *lots) giveBack(ctx context.Context, list []unspent) {
-	var group sync.WaitGroup
-	next := make(chan *unspent)
-	for range min(lotReturns, len(list)) {
-		group.Go(func() {
-			for u := range next {
-				_ = l.limitCounters.Give(ctx, &u.ask, &u.receipt) // else it counts until its window is over
-			}
-		})
-	}
-	for i := range list {
-		next <- &list[i]
-	}
-	close(next)
-	group.Wait()
 }

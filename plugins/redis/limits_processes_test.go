@@ -158,6 +158,7 @@ const (
 	fleetProxies     = 4
 	fleetConnections = 200 // of each of as many generators as there are proxies
 	fleetRounds      = 10
+	fleetRequests    = 4 // a round, on each connection
 )
 
 // fleet starts proxies that share a policy with a limit of 100 in 30 s, and a key a round.
@@ -256,10 +257,10 @@ func rounds(t *testing.T, store string) (admitted []int64) {
 		generators = append(generators, newGenerator(t, url))
 	}
 	round(t, generators, "warm-up", 1)
-	for i := range fleetRounds {
-		admitted = append(admitted, round(t, generators, fmt.Sprint("round ", i), 4))
+	for i := range sized(fleetRounds, 2) {
+		admitted = append(admitted, round(t, generators, fmt.Sprint("round ", i), fleetRequests))
 	}
-	t.Logf("%s: %v of %d requests a round were admitted", store, admitted, 4*fleetConnections*fleetProxies)
+	t.Logf("%s: %v of %d requests a round were admitted", store, admitted, fleetRequests*fleetConnections*fleetProxies)
 	for _, url := range urls {
 		if n := fallbacks(t, url); n != 0 {
 			t.Errorf("%s fell back %d times while Redis was well", url, n)

@@ -143,7 +143,7 @@ func TestScriptsCountAsWindowsDo(t *testing.T) {
 				v.key = fmt.Sprint(name, i)
 				words, n := make([]uint32, test.words), 0
 				trace.Run(uint64(i), func(now time.Duration) bool {
-					if n++; n > 1500 {
+					if n++; n > sized(1500, 200) {
 						return false
 					}
 					now = now.Truncate(time.Microsecond)
@@ -180,7 +180,7 @@ func TestScriptsNeverExceed(t *testing.T) {
 				v.key = fmt.Sprint(name, " exceed ", i)
 				n := 0
 				passed := trace.Run(uint64(i), func(now time.Duration) bool {
-					if n++; n > 3000 {
+					if n++; n > sized(3000, 400) {
 						return false
 					}
 					return v.take(now.Truncate(time.Microsecond), 1).Allowed

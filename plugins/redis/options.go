@@ -23,6 +23,7 @@ func (s *settings) options() *goredis.UniversalOptions {
 	o := s.common("gatehouse", s.Timeout)
 	o.PoolSize, o.MaxActiveConns = s.PoolSize, s.PoolSize
 	o.MinIdleConns = s.MinIdle
+	o.ContextTimeoutEnabled = true // RunAlone relies on it
 	o.ConnMaxIdleTime = s.IdleTimeout
 	o.ConnMaxLifetime, o.ConnMaxLifetimeJitter = s.Lifetime, s.Lifetime/10
 	return o

@@ -18,11 +18,16 @@ import (
 // knows no breaker; so a hook completes calls.
 type call struct {
 	*goredis.Cmd
-	done  chan<- struct{} // of capacity 1
+	ticket
+}
+
+// ticket says how far something is on its way, and wakes the one who waits for it.
+type ticket struct {
+	done  chan<- struct{} // of capacity 1; nil for a command that its caller sends itself
 	state atomic.Int32
 }
 
-// Values of call.state.
+// Values of ticket.state.
 const (
 	waiting   int32 = iota // in the queue
 	sent                   // on its way to the server
@@ -33,10 +38,13 @@ const (
 // NoRetry keeps the driver from sending a command again that may have been carried out: it may be a count.
 func (*call) NoRetry() bool { return true }
 
-// complete wakes the one who waits, once: done is another call's afterwards.
-func (k *call) complete() {
-	if k.state.Swap(completed) != completed {
-		k.done <- struct{}{}
+// depart reports whether somebody still waits, so that it is to be sent.
+func (t *ticket) depart() bool { return t.state.CompareAndSwap(waiting, sent) }
+
+// complete wakes the one who waits, once: done is another's afterwards.
+func (t *ticket) complete() {
+	if t.state.Swap(completed) != completed && t.done != nil {
+		t.done <- struct{}{}
 	}
 }
 
@@ -72,12 +80,12 @@ func (p *passage) do(cmd *goredis.Cmd) (*goredis.Cmd, error) {
 		return nil, err
 	}
 	w := waiters.Get().(*waiter)
-	k := &call{Cmd: cmd, done: w.done}
+	k := &call{Cmd: cmd, ticket: ticket{done: w.done}}
 	if err := l.pipe.Process(p.ctx, k); err != nil { // the driver's queue did not take it
 		waiters.Put(w)
 		return nil, translate(err)
 	}
-	if err := p.wait(w, k); err != nil {
+	if err := p.wait(w, &k.ticket); err != nil {
 		return nil, err
 	}
 	waiters.Put(w)
@@ -87,8 +95,8 @@ func (p *passage) do(cmd *goredis.Cmd) (*goredis.Cmd, error) {
 	return cmd, nil
 }
 
-// wait returns nil when the call is complete.
-func (p *passage) wait(w *waiter, k *call) error {
+// wait returns nil when what the ticket is for is complete.
+func (p *passage) wait(w *waiter, t *ticket) error {
 	w.timer.Reset(p.client.settings.Timeout - time.Since(p.begun))
 	defer w.timer.Stop()
 	var reason error
@@ -108,7 +116,7 @@ func (p *passage) wait(w *waiter, k *call) error {
 	default:
 	}
 	certainty := ErrUncertain
-	if k.state.CompareAndSwap(waiting, abandoned) {
+	if t.state.CompareAndSwap(waiting, abandoned) {
 		certainty = ErrUnavailable
 	}
 	if reason == nil || errors.Is(reason, ErrUnavailable) {
@@ -186,7 +194,7 @@ func (h hook) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 		if err := h.admit(); err != nil {
 			return err
 		}
-		if ours && !k.state.CompareAndSwap(waiting, sent) {
+		if ours && !k.depart() {
 			return ErrUnavailable
 		}
 		err := next(ctx, cmd)
@@ -247,7 +255,7 @@ func depart(cmds []goredis.Cmder) []goredis.Cmder {
 	var live []goredis.Cmder
 	for i, cmd := range cmds {
 		k, ok := cmd.(*call)
-		gone := ok && !k.state.CompareAndSwap(waiting, sent)
+		gone := ok && !k.depart()
 		switch {
 		case gone && live == nil:
 			live = append(make([]goredis.Cmder, 0, len(cmds)), cmds[:i]...)

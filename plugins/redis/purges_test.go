@@ -5,9 +5,12 @@ package redis
 
 import (
 	"context"
+	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
@@ -131,5 +134,109 @@ func TestPurgesThroughTheProxy(t *testing.T) {
 	}
 	if stored() {
 		t.Error("without Redis a purge does not hold here")
+	}
+}
+
+// In a real cluster of three the feed does what it does on one server.
+func TestPurgeFeedConformanceCluster(t *testing.T) {
+	cluster := gatehousetest.StartRedisCluster(t)
+	respcachetest.RunFeed(t, func(t *testing.T) (here, there respcache.Feed) {
+		config := at("")
+		config.URL, config.Cluster, config.Prefix = "", cluster.Addresses()[:1], strings.ReplaceAll(t.Name(), "/", "_")
+		return purgeFeed(t, config), purgeFeed(t, config)
+	})
+}
+
+// wire is a way to a server that can be cut.
+type wire struct {
+	net.Listener
+	to    string
+	mu    sync.Mutex
+	cut   bool
+	conns []net.Conn
+}
+
+func newWire(t *testing.T, to string) *wire {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{Listener: l, to: to}
+	t.Cleanup(func() {
+		w.set(true)
+		_ = l.Close()
+	})
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			w.carry(client)
+		}
+	}()
+	return w
+}
+
+// carry joins a client to the server.
+func (w *wire) carry(client net.Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	server, err := net.Dial("tcp", w.to)
+	if err != nil || w.cut {
+		_ = client.Close()
+		return
+	}
+	w.conns = append(w.conns, client, server)
+	go func() { _, _ = io.Copy(server, client) }()
+	go func() { _, _ = io.Copy(client, server) }()
+}
+
+// set cuts the wire, or mends it.
+func (w *wire) set(cut bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut = cut
+	for _, c := range w.conns {
+		_ = c.Close()
+	}
+	w.conns = nil
+}
+
+// What a proxy missed while it was cut off from Redis is purged once it is back, and nothing else is.
+func TestPurgesAreCaughtUpWith(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	w := newWire(t, server.Address)
+	s := gatehousetest.Start(t, "{\n"+option("redis://"+w.Addr().String()+"/0")+"\n}\n:8080 {\n response_cache\n header Cache-Control max-age=60\n"+
+		" header Cache-Tag {path}\n respond ok\n}")
+	stored := func(path string) bool { return strings.Contains(s.Get(path).Header.Get("Cache-Status"), "; hit") }
+	other := purgeFeed(t, at(server.Address))
+	send := func(tag string) {
+		t.Helper()
+		if err := other.Send(t.Context(), []respcache.Purge{{Kind: respcache.PurgeTag, Value: tag}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Get("/heard")
+	eventually(t, "the feed is up", func() bool {
+		send("/heard")
+		return !stored("/heard")
+	})
+	for _, path := range []string{"/missed", "/kept"} {
+		s.Get(path)
+		if !stored(path) {
+			t.Fatalf("%s is not stored", path)
+		}
+	}
+	w.set(true)
+	send("/missed")
+	if !stored("/missed") {
+		t.Fatal("the purge came although the wire is cut: nothing is tested")
+	}
+	w.set(false)
+	eventually(t, "the purge is caught up with", func() bool { return !stored("/missed") })
+	if !stored("/kept") {
+		t.Error("what nobody purged is gone")
 	}
 }

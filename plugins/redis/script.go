@@ -28,15 +28,22 @@ func NewScript(source string) *Script {
 //
 // Errors are as for Do.
 func (c *Client) Run(ctx context.Context, s *Script, keys []string, args ...any) (*goredis.Cmd, error) {
+	return c.run(ctx, s, keys, args, (*passage).do)
+}
+
+// sender is a way of one command to the server and of its answer back.
+type sender func(*passage, *goredis.Cmd) (*goredis.Cmd, error)
+
+func (c *Client) run(ctx context.Context, s *Script, keys []string, args []any, send sender) (*goredis.Cmd, error) {
 	g := c.breaker.gate.Load()
 	if g.err != nil {
 		c.counts.unavailable.Inc()
 		return nil, g.err
 	}
 	p := c.begin(ctx, g)
-	cmd, err := p.do(s.command(ctx, "evalsha", s.sha, keys, args))
+	cmd, err := send(&p, s.command(ctx, "evalsha", s.sha, keys, args))
 	if goredis.HasErrorPrefix(err, "NOSCRIPT") {
-		cmd, err = p.do(s.command(ctx, "eval", s.source, keys, args))
+		cmd, err = send(&p, s.command(ctx, "eval", s.source, keys, args))
 	}
 	return p.finish(cmd, err)
 }

@@ -131,7 +131,7 @@ func (u *Upstream) observe(a *Attempt, now int64, outcome Outcome, quiet float64
 	if u.flag.Load()&ejected != 0 && a.began > u.ejection.since {
 		u.probed(now, failed)
 	}
-	if failed || now-u.published >= freshFor || u.curve.all.weight < 12 || u.flag.Load()&doubted != 0 {
+	if failed || now-u.publishedAt >= freshFor || u.curve.all.weight < 12 || u.flag.Load()&doubted != 0 {
 		u.publish(now)
 	}
 }

@@ -93,24 +93,42 @@ func NewChooser(p Params, m Method, random func() uint64) *Chooser {
 
 // Choose returns where a request that arrives at now should go. It allocates nothing.
 func (c *Chooser) Choose(now int64, candidates []Candidate, r Request) Choice {
-	if len(candidates) == 0 {
+	switch n := len(candidates); {
+	case n == 0:
 		return Choice{To: None, Copy: None}
+	case n <= fewSlots:
+		var index [fewSlots]int32
+		var slots [fewSlots]slot
+		return c.choose(&scan{index: index[:], slots: slots[:]}, now, candidates, r)
+	default:
+		return c.chooseAmongMany(now, candidates, r)
 	}
-	var s scan
-	c.begin(&s, now, candidates, r)
+}
+
+// chooseAmongMany has a frame of two kilobytes, which choices among few do not touch.
+//
+//go:noinline
+func (c *Chooser) chooseAmongMany(now int64, candidates []Candidate, r Request) Choice {
+	var index [FullScan]int32
+	var slots [FullScan]slot
+	return c.choose(&scan{index: index[:], slots: slots[:]}, now, candidates, r)
+}
+
+func (c *Chooser) choose(s *scan, now int64, candidates []Candidate, r Request) Choice {
+	c.begin(s, now, candidates, r)
 	s.draw(c.params.Sample)
-	c.assess(&s)
+	c.assess(s)
 	if s.probe != None {
 		return Choice{To: int(s.index[s.probe]), Copy: None, Why: Probed}
 	}
 	s.holdBack()
 	choice := Choice{Copy: s.copyTo}
-	if i := c.explore(&s); i != None {
+	if i := c.explore(s); i != None {
 		choice.To, choice.Why = int(s.index[i]), Explored
 		return choice
 	}
 	if s.zoned {
-		c.nearest(&s)
+		c.nearest(s)
 	}
 	i := s.best(c.band())
 	if i == None {

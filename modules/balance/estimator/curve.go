@@ -54,6 +54,7 @@ type curve struct {
 	at    int64
 	all   mean
 	level [levels]mean
+	seen  int // levels from here on were never observed
 }
 
 // fade lets time pass until now.
@@ -64,7 +65,7 @@ func (c *curve) fade(now int64, memory float64) {
 	f := math.Exp(-float64(now-c.at) / memory)
 	c.at = now
 	c.all.weight *= f
-	for i := range c.level {
+	for i := range c.level[:c.seen] {
 		c.level[i].weight *= f
 	}
 }
@@ -72,6 +73,7 @@ func (c *curve) fade(now int64, memory float64) {
 func (c *curve) add(l int, latency float64) {
 	c.all.add(latency, meanCap)
 	c.level[l].add(latency, levelCap)
+	c.seen = max(c.seen, l+1)
 }
 
 // raise takes a lower bound: a request that was cancelled after latency would have taken longer.
@@ -97,12 +99,17 @@ func (c *curve) typical(pool float64) float64 {
 	return pool * math.Pow(c.all.value/pool, c.lean())
 }
 
-// expected fills in what each load level would take now. A busier upstream is not quicker, so where the means say so it
-// is noise, and they are pooled (isotonic regression). Levels never seen continue from the one below by a square root,
-// between an upstream with workers to spare (flat) and one without (proportional).
-func (c *curve) expected(pool float64, out *[levels]float64) {
-	typical := c.typical(pool)
-	known := c.pooled()
+// expected fills in what each load level would take now where the mean latency is typical, up to the highest known level
+// or at least the lowest, and returns how many levels these are. A busier upstream is not quicker, so where the means say
+// so it is noise, and they are pooled (isotonic regression). The levels between known ones, and those above, continue from
+// the one below by extrapolate.
+func (c *curve) expected(typical float64, out *[levels]float64) (n int) {
+	var known blocks
+	c.pool(&known)
+	if known.n == 0 {
+		out[0] = typical
+		return 1
+	}
 	l, last, lastLoad := 0, mean{}, 0.0
 	for _, b := range known.list[:known.n] {
 		for ; l <= b.to; l++ {
@@ -113,19 +120,14 @@ func (c *curve) expected(pool float64, out *[levels]float64) {
 		}
 		last, lastLoad = b.mean, levelLoad(b.to)
 	}
-	if last.weight == 0 {
-		last.value = typical
+	for i := range out[:l] {
+		out[i] *= typical / c.all.value
 	}
-	for ; l < levels; l++ {
-		out[l] = extrapolate(last.value, lastLoad, l)
-	}
-	if known.n > 0 {
-		for i := range out {
-			out[i] *= typical / c.all.value
-		}
-	}
+	return l
 }
 
+// extrapolate is the latency at a level never seen, from that at a lower load: by a square root, between an upstream with
+// workers to spare (flat) and one without (proportional).
 func extrapolate(from, load float64, l int) float64 {
 	return from * math.Sqrt((levelLoad(l)+1)/(load+1))
 }
@@ -155,7 +157,7 @@ func (c *curve) leaned(l int) mean {
 // is not enough in all.
 func (c *curve) lowest() (latency float64, l int) {
 	m := mean{}
-	for l := range c.level {
+	for l := range c.level[:c.seen] {
 		w := c.level[l].weight
 		if w < hint {
 			continue
@@ -169,9 +171,9 @@ func (c *curve) lowest() (latency float64, l int) {
 	return m.value, None
 }
 
-// pooled returns the known levels as blocks of rising value.
-func (c *curve) pooled() (b blocks) {
-	for l := range c.level {
+// pool fills in the known levels as blocks of rising value.
+func (c *curve) pool(b *blocks) {
+	for l := range c.level[:c.seen] {
 		if c.level[l].weight < hint {
 			continue
 		}
@@ -185,7 +187,6 @@ func (c *curve) pooled() (b blocks) {
 			b.n--
 		}
 	}
-	return b
 }
 
 // idle is the latency when nothing queues, of which low load levels tell. An upstream that is never idle any more must

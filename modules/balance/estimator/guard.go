@@ -14,7 +14,8 @@ func (c *Chooser) Admit(now int64, candidates []Candidate, r Request, admit []bo
 	if len(candidates) == 0 {
 		return 0, none
 	}
-	var s scan
+	var index [1]int32 // seekProbe looks at one candidate at a time
+	s := scan{index: index[:]}
 	c.begin(&s, now, candidates, r)
 	panicking := c.pool.panicking.Load()
 	total := int64(0)

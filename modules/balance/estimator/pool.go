@@ -160,7 +160,7 @@ func (u *Upstream) queueing() float64 {
 	if u.idle.value == 0 {
 		return 0
 	}
-	return loadFloat(&u.expected[level(u.load())])/u.idle.value - 1
+	return u.published.at(level(u.load()))/u.idle.value - 1
 }
 
 // takeStock finds out whether too few upstreams are usable, and returns how many are ejected.

@@ -38,9 +38,12 @@ type scan struct {
 	zoned      bool
 	n          int
 	total      int64
-	index      [FullScan]int32
-	slots      [FullScan]slot
+	index      []int32
+	slots      []slot
 }
+
+// fewSlots is the size of most pools, for which a scan shall touch little memory.
+const fewSlots = 16
 
 // draw32 returns 32 random bits: a linear congruential step, of which the upper half is good, seeded for each choice.
 func (s *scan) draw32() uint32 {
@@ -150,8 +153,8 @@ func (c *Chooser) score(s *scan, slot *slot, candidate *Candidate) {
 		slot.score = float32(u.bandwidth(s.now))
 	} else {
 		l := level(q)
-		slot.score = float32(loadFloat(&u.price[l]))
-		slot.rank *= 1 + float32(loadFloat(&u.typical))
+		slot.score = float32(u.published.price(l, max(0, c.params.Queueing)))
+		slot.rank *= 1 + float32(loadFloat(&u.published.typical))
 		if quiet := u.silence(s.now, l, c.params.Silence); quiet > 0 {
 			slot.score += float32(quiet)
 			slot.stalled = true

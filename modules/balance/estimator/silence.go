@@ -34,7 +34,7 @@ func (u *Upstream) silence(now int64, l int, limit float64) float64 {
 	if waiting == 0 {
 		return 0
 	}
-	return silent(now, u.heard.Load(), waiting-u.stuck(), loadFloat(&u.expected[l]), limit)
+	return silent(now, u.heard.Load(), waiting-u.stuck(), u.published.at(l), limit)
 }
 
 // answering takes note that a, which waited, does not any more, and returns how long the upstream had been quiet.
@@ -54,7 +54,7 @@ func (u *Upstream) answering(a *Attempt, now int64, heard bool) (quiet float64) 
 // first counts, up to what makes a stall, the others do not (false). Those that still hang then, when others pass them,
 // are no load and no sign of another stall: else a few that hang for ever would keep all others away. u.mu is held.
 func (u *Upstream) broke(now, began int64, quiet, latency float64) (float64, bool) {
-	limit := stallFactor * u.params.Silence * loadFloat(&u.expected[level(u.load()+1)])
+	limit := stallFactor * u.params.Silence * u.published.at(level(u.load()+1))
 	if u.params.Silence > 0 && limit > 0 && quiet > limit {
 		u.stallEnd.Store(now)
 		u.hung.Store(u.waiting.Load())

@@ -55,9 +55,9 @@ func (u *Upstream) Snapshot(now int64) Snapshot {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.publish(now)
-	s.Expected = loadFloat(&u.expected[level(u.load())]) / 1e9
+	s.Expected = u.published.at(level(u.load())) / 1e9
 	s.Idle = u.idle.value / 1e9
-	s.Typical = loadFloat(&u.typical) / 1e9
+	s.Typical = loadFloat(&u.published.typical) / 1e9
 	s.FailureRatio, s.FailedInARow = u.failures.recent, u.failures.run
 	s.Ejections, s.Counts = u.ejection.count, u.counts
 	if u.flag.Load()&ejected != 0 {

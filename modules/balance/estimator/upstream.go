@@ -9,7 +9,6 @@
 package estimator
 
 import (
-	"math"
 	"sync"
 	"sync/atomic"
 )
@@ -33,31 +32,29 @@ const freshFor = 2e6
 type Upstream struct {
 	params *Params
 
-	flag     atomic.Uint32
-	inFlight atomic.Int64  // attempts that load the upstream
-	waiting  atomic.Int64  // of these, without headers yet
+	// What a choice reads of an upstream that is well comes first: it fits into few cache lines.
+	flag      atomic.Uint32
+	inFlight  atomic.Int64 // attempts that load the upstream
+	waiting   atomic.Int64 // of these, without headers yet
+	hung      atomic.Int64 // waiting since before stallEnd
+	heard     atomic.Int64 // time of the last headers, or of the first request after idleness
+	published published
+
 	open     atomic.Int64  // all attempts, streams too
 	begun    atomic.Uint64 // number of attempts so far
-	heard    atomic.Int64  // time of the last headers, or of the first request after idleness
 	rampFrom atomic.Int64
-	hung     atomic.Int64 // waiting since before stallEnd
 	stallEnd atomic.Int64 // when the last stall ended, or the last ejection began
 	nextLook atomic.Int64 // when a stalled upstream is tried again
 
-	// Published figures as float64 bits; latencies in nanoseconds.
-	typical  atomic.Uint64
-	expected [levels]atomic.Uint64 // the latency
-	price    [levels]atomic.Uint64 // what it is charged with, with queueing and failures
-
-	mu        sync.Mutex // guards the rest, save the rate
-	curve     curve
-	failures  failures
-	ejection  ejection
-	trialFrom int64
-	idle      idle
-	pool      poolFigures
-	published int64
-	counts    Counts
+	mu          sync.Mutex // guards the rest, save the rate
+	curve       curve
+	failures    failures
+	ejection    ejection
+	trialFrom   int64
+	idle        idle
+	pool        poolFigures
+	publishedAt int64
+	counts      Counts
 
 	rateMu sync.Mutex
 	rate   rate
@@ -85,34 +82,30 @@ func (u *Upstream) setFlag(f uint32) { u.flag.Or(f) }
 
 func (u *Upstream) unflag(f uint32) { u.flag.And(^f) }
 
-func loadFloat(v *atomic.Uint64) float64 { return math.Float64frombits(v.Load()) }
-
-func storeFloat(v *atomic.Uint64, x float64) { v.Store(math.Float64bits(x)) }
-
 // publish renews the figures that choices read. u.mu is held.
 func (u *Upstream) publish(now int64) {
-	u.published = now
+	u.publishedAt = now
 	u.curve.fade(now, float64(u.params.Memory))
 	u.failures.fade(now)
-	storeFloat(&u.typical, u.curve.typical(u.pool.typical))
+	typical := u.curve.typical(u.pool.typical)
 	var expected [levels]float64
-	u.curve.expected(u.pool.typical, &expected)
+	known := u.curve.expected(typical, &expected)
 	lowest, at := u.curve.lowest()
 	u.idle.learn(lowest, at, now)
-	surcharge := u.judge(now)
-	for i, e := range expected {
-		storeFloat(&u.expected[i], e)
-		queueing := max(0, e-max(lowest, expected[0]))
-		storeFloat(&u.price[i], e+max(0, u.params.Queueing)*queueing+surcharge)
-	}
+	u.published.set(typical, max(lowest, expected[0]), u.judge(now), expected[:known])
 }
 
 // judge renews what follows from failures, and returns what they cost. u.mu is held.
 func (u *Upstream) judge(now int64) (surcharge float64) {
 	p, best := u.params, u.pool.best
+	inRow := u.failures.inRow(u.begun.Load())
+	if inRow == 0 && u.failures.recent <= best { // as nearly always
+		u.mark(excessive, false)
+		u.mark(doubted, false)
+		return 0
+	}
 	excess := u.failures.excess(best, max(0, p.FailureTolerance))
 	u.mark(excessive, excess > 0)
-	inRow := u.failures.inRow(u.begun.Load())
 	u.mark(doubted, p.EjectAfter > 0 && inRow >= runLimit(2, best, trialChance))
 	if u.flag.Load()&ejected == 0 && u.failures.suspicious(p, best, inRow, u.trial(now)) != Sound {
 		u.setFlag(suspect)
