@@ -191,12 +191,18 @@ func (b *bench) reload() error {
 func (b *bench) terminate() error {
 	b.away()
 	time.Sleep(time.Second)
+	// Redis stands still for a while: it is to take its last lines when the other receiver has long been given up.
+	if err := b.db.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	resumed := make(chan error, 1)
+	time.AfterFunc(time.Second, func() { resumed <- b.db.signal(syscall.SIGCONT) })
 	err := b.each(func(a *arm) error {
 		a.proxy.end(syscall.SIGTERM)
 		return a.proxy.start()
 	})
 	time.Sleep(time.Second)
-	return errors.Join(err, b.back())
+	return errors.Join(err, <-resumed, b.back())
 }
 
 func (b *bench) killRedis() error {
