@@ -45,11 +45,14 @@ func TestJudge(t *testing.T) {
 		{name: "net", received: 10, control: true},
 		{name: "ship", received: 10, repeats: 3, faults: 2},
 		{name: "ship", received: 10, stray: 1},
-		{name: "ship", received: 10, peak: memoryLimit + 1},
+		{name: "ship", received: 10, dropped: 1},
 	} {
 		if judge(append(good, bad)) == nil {
 			t.Errorf("%+v passes", bad)
 		}
+	}
+	if judgeMemory(good) != nil || judgeMemory([]result{{name: "ship", peak: memoryLimit + 1}}) == nil {
+		t.Error("memory is misjudged")
 	}
 }
 

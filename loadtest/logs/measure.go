@@ -116,8 +116,13 @@ func (b *bench) begin(folder string) error {
 	return nil
 }
 
-// spoolMiB is a size for the spool that the outage does not fill.
-func (b *bench) spoolMiB() int { return 100 + int(b.settings.outage.Seconds())*b.rate*lineRoom>>20 }
+// spoolMiB is a size for the spool that the outage does not fill, unless another one is asked for.
+func (b *bench) spoolMiB() int {
+	if b.spool > 0 {
+		return b.spool
+	}
+	return 100 + int(b.settings.outage.Seconds())*b.rate*lineRoom>>20
+}
 
 func (b *bench) stop() {
 	for _, a := range b.arms {
@@ -153,8 +158,8 @@ func (b *bench) outage() error {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	pending, err := b.pending()
-	b.say("after %s: %d lines were logged, %d are pending, %v", time.Since(begun).Round(time.Second), ship.load.count()-before, pending, ship.proxy.memory())
+	sinks, err := b.counts()
+	b.say("after %s: %d lines were logged, %d are pending, %v", time.Since(begun).Round(time.Second), ship.load.count()-before, pending(sinks), ship.proxy.memory())
 	return errors.Join(err, b.back())
 }
 
@@ -186,12 +191,18 @@ func (b *bench) reload() error {
 func (b *bench) terminate() error {
 	b.away()
 	time.Sleep(time.Second)
+	// Redis stands still for a while: it is to take its last lines when the other receiver has long been given up.
+	if err := b.db.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	resumed := make(chan error, 1)
+	time.AfterFunc(time.Second, func() { resumed <- b.db.signal(syscall.SIGCONT) })
 	err := b.each(func(a *arm) error {
 		a.proxy.end(syscall.SIGTERM)
 		return a.proxy.start()
 	})
 	time.Sleep(time.Second)
-	return errors.Join(err, b.back())
+	return errors.Join(err, <-resumed, b.back())
 }
 
 func (b *bench) killRedis() error {
@@ -206,8 +217,13 @@ func (b *bench) killRedis() error {
 
 // count waits until nothing is pending and compares.
 func (b *bench) count() ([]result, error) {
-	if err := b.drain(); err != nil {
+	counted, err := b.drain()
+	if err != nil {
 		return nil, err
+	}
+	dropped := map[string]uint64{} // by sink; dead letters too, as nothing refuses a line here
+	for _, sink := range counted {
+		dropped[sink.Name] = sink.Dropped + sink.DeadLettered
 	}
 	var results []result
 	for _, a := range b.arms {
@@ -218,6 +234,7 @@ func (b *bench) count() ([]result, error) {
 			results = append(results, r)
 			continue
 		}
+		r.dropped = dropped["http"]
 		var lines int
 		r.repeats, lines = a.receiver.repeats()
 		r.stray, r.faults = twice-lines, b.kills+3 // two outages, and the end in the second one
@@ -227,52 +244,62 @@ func (b *bench) count() ([]result, error) {
 			return nil, err
 		}
 		lost, twice = entries.compare(received)
-		results = append(results, result{name: "ship, to Redis", received: len(received), lost: lost, twice: twice, stray: twice, peak: r.peak})
+		results = append(results, result{name: "ship, to Redis", received: len(received), lost: lost, twice: twice, stray: twice, dropped: dropped["redis"], peak: r.peak})
 	}
 	return results, nil
 }
 
-// drain waits until the spool is empty; the controls get as long.
-func (b *bench) drain() error {
+// drain waits until the spool is empty, and returns what the proxy counts then; the controls get as long.
+func (b *bench) drain() ([]sinkCounts, error) {
 	time.Sleep(3 * time.Second)
 	for deadline := time.Now().Add(drainTimeout); ; time.Sleep(100 * time.Millisecond) {
-		pending, err := b.pending()
-		if err == nil && pending == 0 {
-			return nil
+		sinks, err := b.counts()
+		if err == nil && pending(sinks) == 0 {
+			for _, sink := range sinks {
+				b.say("the proxy counts: %+v", sink)
+			}
+			return sinks, nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d lines are still pending (%w)", pending, err)
+			return nil, fmt.Errorf("%d lines are still pending (%w)", pending(sinks), err)
 		}
 	}
 }
 
-// pending asks the proxy, and checks that no line is unaccounted for.
-func (b *bench) pending() (uint64, error) {
-	answer, err := http.Get("http://" + b.arms[0].proxy.admin + "/gatehouse/logs")
-	if err != nil {
-		return 0, err
-	}
-	defer answer.Body.Close()
-	var spools []struct {
-		Sinks []struct {
-			Accepted, Delivered, Dropped, Pending uint64
-			DeadLettered                          uint64 `json:"dead_lettered"`
-		}
-	}
-	if err := json.NewDecoder(answer.Body).Decode(&spools); err != nil || len(spools) != 1 {
-		return 0, fmt.Errorf("the status is of %d spools: %w", len(spools), err)
-	}
-	sum := uint64(0)
-	for _, sink := range spools[0].Sinks {
-		if sink.Accepted != sink.Delivered+sink.Dropped+sink.DeadLettered+sink.Pending {
-			return 0, fmt.Errorf("the sum is wrong: %+v", sink)
-		}
+// sinkCounts is what the proxy counts for one sink.
+type sinkCounts struct {
+	Name                                  string
+	Accepted, Delivered, Dropped, Pending uint64
+	DeadLettered                          uint64 `json:"dead_lettered"`
+}
+
+func pending(sinks []sinkCounts) (sum uint64) {
+	for _, sink := range sinks {
 		sum += sink.Pending
 	}
-	if len(spools[0].Sinks) != 2 {
-		return 0, fmt.Errorf("%d sinks run", len(spools[0].Sinks))
+	return sum
+}
+
+// counts asks the proxy, and checks that no line is unaccounted for.
+func (b *bench) counts() ([]sinkCounts, error) {
+	answer, err := http.Get("http://" + b.arms[0].proxy.admin + "/gatehouse/logs")
+	if err != nil {
+		return nil, err
 	}
-	return sum, nil
+	defer answer.Body.Close()
+	var spools []struct{ Sinks []sinkCounts }
+	if err := json.NewDecoder(answer.Body).Decode(&spools); err != nil || len(spools) != 1 {
+		return nil, fmt.Errorf("the status is of %d spools: %w", len(spools), err)
+	}
+	for _, sink := range spools[0].Sinks {
+		if sink.Accepted != sink.Delivered+sink.Dropped+sink.DeadLettered+sink.Pending {
+			return nil, fmt.Errorf("the sum is wrong: %+v", sink)
+		}
+	}
+	if len(spools[0].Sinks) != 2 {
+		return nil, fmt.Errorf("%d sinks run", len(spools[0].Sinks))
+	}
+	return spools[0].Sinks, nil
 }
 
 // lines reads a stream.

@@ -6,7 +6,9 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"sync"
@@ -75,7 +77,9 @@ type receiver struct {
 }
 
 func newReceiver(stream bool) (*receiver, error) {
-	r := &receiver{address: "127.0.0.1:0", stream: stream, conns: map[net.Conn]bool{}, batches: map[string]int{}}
+	// While it is away, no other server of this machine is to be taken for it: those listen on 127.0.0.1.
+	address := fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+	r := &receiver{address: address, stream: stream, conns: map[net.Conn]bool{}, batches: map[string]int{}}
 	r.seen = map[string]int{}
 	return r, r.open()
 }

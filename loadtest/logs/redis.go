@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"time"
 
@@ -55,6 +56,13 @@ func (r *redisServer) start() error {
 			return fmt.Errorf("redis-server does not answer: %w", err)
 		}
 	}
+}
+
+func (r *redisServer) signal(s os.Signal) error {
+	if err := r.cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("sending redis-server %s: %w", s, err)
+	}
+	return nil
 }
 
 func (r *redisServer) kill() {

@@ -151,6 +151,7 @@ func (c *core) apply() error {
 		if wanted[name] == nil {
 			delete(c.shippers, name)
 			sh.end(0)
+			sh.release()
 		}
 	}
 	return failed
@@ -307,7 +308,11 @@ func (c *core) Destruct() error {
 	for _, t := range last.targets {
 		t.retire()
 	}
-	return c.close()
+	err := c.close()
+	for _, sh := range shippers {
+		sh.release()
+	}
+	return err
 }
 
 // close lets the spool go, and has the lines that still come opened for.

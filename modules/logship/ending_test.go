@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 )
@@ -24,6 +25,36 @@ func TestSinkComesBackAsTheLogEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.await(t, 250)
+}
+
+// The log ends while one sink is away and another still takes its last lines: the first one's backlog of many segments stays, though
+// the second one has had it.
+func TestBacklogOutlastsTheEnd(t *testing.T) {
+	away, slow := newReceiver(t, "away"), newReceiver(t, "slow")
+	config := site(t.TempDir(), "segment_size 64KiB", "sink testing away", "sink testing:slow slow")
+	s := gatehousetest.Start(t, config)
+	away.set(func() { away.err = errAway })
+	requests(t, s, 500)
+	slow.await(t, 500)
+	stalled := make(chan struct{})
+	slow.set(func() { slow.stalled = stalled })
+	requests(t, s, 1)
+	eventually(t, func() bool { st := status(t, s).Sinks; return min(st[0].Pending, st[1].Pending) == 1 })
+	time.AfterFunc(300*time.Millisecond, func() { close(stalled) })
+	if err := s.Reload(":8080 {\n respond ok\n}"); err != nil {
+		t.Fatal(err)
+	}
+	away.set(func() { away.err = nil })
+	if err := s.Reload(config); err != nil {
+		t.Fatal(err)
+	}
+	away.await(t, 501)
+	slow.await(t, 501)
+	for _, sink := range status(t, s).Sinks {
+		if sink.Dropped > 0 {
+			t.Errorf("status is %+v", sink)
+		}
+	}
 }
 
 // A reload adds a sink whose cursor cannot be made for a while, as when files run out: it begins later.

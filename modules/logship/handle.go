@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,7 +59,7 @@ func (h *handle) late(line []byte) error {
 		return nil
 	}
 	s, _, err := spool.Open(h.dir, spool.Options{
-		Segment: spool.MinSegment, MaxSize: defaultMaxSize, Full: spool.DropNewest, Sync: time.Minute, Unmapped: true,
+		Segment: spool.MinSegment, MaxSize: math.MaxInt64, Full: spool.DropNewest, Sync: time.Minute, Unmapped: true,
 	})
 	if err != nil {
 		return err

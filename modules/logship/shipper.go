@@ -161,6 +161,11 @@ func (sh *shipper) run() {
 			break
 		}
 	}
+}
+
+// release lets segments go that the sink has not had. It comes after the end, and where the backlog is to stay for the next
+// config or process, after the spool was closed: the sinks that have had them would let them go at once.
+func (sh *shipper) release() {
 	if err := sh.cursor.Release(); err != nil {
 		logger().Warn("closing a segment", zap.String("spool", sh.core.dir), zap.Error(err))
 	}

@@ -139,7 +139,8 @@ func (s *Spool) find(seq uint64) (position, error) {
 	}
 }
 
-// Release lets segments go before this cursor has come by. Cursor takes it again.
+// Release lets segments go before this cursor has come by: at once, if other cursors have, and for good. Cursor takes it again. For
+// a backlog to stay, the spool is closed first.
 func (c *Cursor) Release() error {
 	c.spool.mu.Lock()
 	c.active = false
