@@ -5,7 +5,6 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 )
@@ -59,7 +58,7 @@ func TestJudge(t *testing.T) {
 // A sink that clients notice must be told from healthy ones that differ.
 func TestJudgeSlow(t *testing.T) {
 	of := func(name string, sick bool, p99s ...time.Duration) *subject {
-		return &subject{name: name, sick: sick, p99s: p99s, proxy: &proxy{cmd: &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}}}
+		return &subject{name: name, sick: sick, p99s: p99s}
 	}
 	a, b := of("a", false, 100, 110, 90), of("b", false, 104, 104, 92)
 	if got := spread(a, b); got > 0.04 {
@@ -70,5 +69,9 @@ func TestJudgeSlow(t *testing.T) {
 		if err := judgeSlow([]*subject{a, b, x}, spread(a, b)); (err != nil) != bad {
 			t.Errorf("%d: %v", over, err)
 		}
+	}
+	a.took.peak = memoryLimit + 1
+	if judgeSlow([]*subject{a, b}, spread(a, b)) == nil {
+		t.Error("nobody minds the memory")
 	}
 }

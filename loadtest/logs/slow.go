@@ -29,6 +29,7 @@ type subject struct {
 	sick  bool            // its sink does not work
 	p99s  []time.Duration // of each turn
 	waits []time.Duration // of all turns
+	took  usage           // at the end
 }
 
 // trickle accepts connections, and reads so many bytes a second from each; none for zero.
@@ -99,9 +100,9 @@ func (s settings) runSlow(stdout, stderr io.Writer) int {
 	}
 	_, _ = fmt.Fprintf(stdout, "| sink | requests | client p99, median of %d turns | to healthy | p99 of all | memory: RSS, anonymous, most |\n| --- | ---: | ---: | ---: | ---: | ---: |\n", s.rounds)
 	for _, x := range subjects {
-		m := x.proxy.memory()
+		x.took = x.proxy.memory()
 		_, _ = fmt.Fprintf(stdout, "| %s | %d | %s | %+.1f %% | %s | %d MiB, %d MiB, %d MiB |\n", x.name, len(x.waits), median(x.p99s),
-			100*(x.ratio(subjects[:2])-1), p99(x.waits), m.rss>>20, m.anonymous>>20, m.peak>>20)
+			100*(x.ratio(subjects[:2])-1), p99(x.waits), x.took.rss>>20, x.took.anonymous>>20, x.took.peak>>20)
 	}
 	spread := spread(subjects[0], subjects[1])
 	_, _ = fmt.Fprintf(stdout, "\nTwo healthy ones differ by %.1f %% (A/A); allowed are %.1f %%.\n", 100*spread, 100*max(spread, tolerance))
@@ -120,8 +121,8 @@ func judgeSlow(subjects []*subject, spread float64) error {
 		if over := x.ratio(subjects[:2]) - 1; x.sick && over > max(spread, tolerance) {
 			errs = append(errs, fmt.Errorf("%s: clients wait %.1f %% longer", x.name, 100*over))
 		}
-		if m := x.proxy.memory(); m.peak > memoryLimit {
-			errs = append(errs, fmt.Errorf("%s: took %d MiB of memory", x.name, m.peak>>20))
+		if x.took.peak > memoryLimit {
+			errs = append(errs, fmt.Errorf("%s: took %d MiB of memory", x.name, x.took.peak>>20))
 		}
 	}
 	return errors.Join(errs...)

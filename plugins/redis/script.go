@@ -35,10 +35,11 @@ func (c *Client) Run(ctx context.Context, s *Script, keys []string, args ...any)
 type sender func(*passage, *goredis.Cmd) (*goredis.Cmd, error)
 
 func (c *Client) run(ctx context.Context, s *Script, keys []string, args []any, send sender) (*goredis.Cmd, error) {
-	p, err := c.begin(ctx)
+	admitted, err := c.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
+	p := admitted // which the heap gets, and only what is admitted
 	cmd, err := send(&p, s.command(ctx, "evalsha", s.sha, keys, args))
 	if goredis.HasErrorPrefix(err, "NOSCRIPT") {
 		cmd, err = send(&p, s.command(ctx, "eval", s.source, keys, args))
