@@ -5,6 +5,7 @@
 BIN       ?= bin/gatehouse
 VERSION   ?= $(shell git describe --always --dirty 2>/dev/null || echo v0.0.0-dev)
 TESTFLAGS ?=
+RERUNS    ?=
 BENCHPKGS ?= ./modules/... ./plugins/...
 FUZZTIME  ?= 10s
 DOCTESTS  ?= TestDocs|TestLayout
@@ -16,6 +17,13 @@ SHORT     ?=
 
 # As in xcaddy.json, which also has to set the names that main.go sets here; a test in cmd/xbuild compares the two binaries.
 BUILDFLAGS = -trimpath -tags nobadger,nomysql,nopgx -ldflags "-s -w -X github.com/caddyserver/caddy/v2.CustomVersion=$(VERSION)"
+
+# With RERUNS=1 a test that fails among all the others runs once more, alone, and the end names every test that failed, also
+# those that passed then. Data races and more than three failures are never tried again.
+RERUN = bin/tools/gotestsum --format pkgname --rerun-fails=$(RERUNS) --rerun-fails-max-failures=3 \
+	--rerun-fails-abort-on-data-race --packages ./... --
+GOTEST = $(if $(RERUNS),$(RERUN),go test)
+TESTED = $(if $(RERUNS),,./...)
 
 # The tools are built anew when their versions or Go's change: staticcheck cannot read code newer than its own Go.
 TOOLS := bin/tools/.installed-$(shell go env GOVERSION)
@@ -36,17 +44,17 @@ run: build ## Run the proxy before two demo applications, until Ctrl-C
 	@bin/origin demo --gatehouse $(BIN)
 
 .PHONY: test
-test: ## Run the tests, with a real Redis
+test: $(if $(RERUNS),$(TOOLS)) ## Run the tests, with a real Redis
 	.ci/need-redis
 	.ci/need-clients
-	go test $(TESTFLAGS) ./...
+	$(GOTEST) $(TESTFLAGS) $(TESTED)
 
 .PHONY: race
-race: ## Run the tests under the race detector
+race: $(if $(RERUNS),$(TOOLS)) ## Run the tests under the race detector
 	.ci/need-redis
 	.ci/need-clients
 	.ci/need-cc
-	CGO_ENABLED=1 go test -race $(TESTFLAGS) ./...
+	CGO_ENABLED=1 $(GOTEST) -race $(TESTFLAGS) $(TESTED)
 
 .PHONY: lint
 lint: $(TOOLS) ## Check format, licence lines, go.mod files, vet and staticcheck
