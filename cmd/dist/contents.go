@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"embed"
 	"fmt"
@@ -64,6 +65,7 @@ func (c *contents) describe(ctx context.Context, binaries map[target]binary) err
 	if c.manual, err = read(folder, func(name string) bool { return strings.HasSuffix(name, ".8") }); err != nil {
 		return err
 	}
+	c.manual[rootPage] = entry{0o644, named(c.manual[rootPage].data)}
 	c.completions = map[string][]byte{}
 	for shell := range helped() {
 		if c.completions[shell], err = c.r.ask(ctx, b, "completion", shell); err != nil {
@@ -71,6 +73,16 @@ func (c *contents) describe(ctx context.Context, binaries map[target]binary) err
 		}
 	}
 	return nil
+}
+
+// rootPage is the manual page of the command without a subcommand.
+const rootPage = "gatehouse.8"
+
+// named adds what the page's NAME section lacks, since the root command has no short description: without one, whatis
+// and apropos do not find the page (lintian: bad-whatis-entry).
+func named(page []byte) []byte {
+	return bytes.Replace(page, []byte("\ngatehouse -\n"),
+		[]byte("\ngatehouse - a proxy in front of applications, with limits, a cache and logs that are kept\n"), 1)
 }
 
 // archive is what a tar.gz holds.

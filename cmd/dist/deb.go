@@ -61,6 +61,7 @@ func (c *contents) debian(b binary) tree {
 		"etc/gatehouse/Caddyfile":                  {0o644, file("Caddyfile")},
 		doc + "/copyright":                         {0o644, file("copyright")},
 		doc + "/README.md":                         {0o644, c.readme},
+		"usr/share/lintian/overrides/gatehouse":    {0o644, file("lintian-overrides")},
 	}
 	t.add(doc+"/docs", c.docs)
 	t.add(doc+"/caddyfiles", c.examples)

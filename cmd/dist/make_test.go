@@ -108,6 +108,7 @@ func tryArchive(t *testing.T, out string) {
 		"docs/ip_ban.md":             "ip_ban",
 		"caddyfiles/all.caddyfile":   "request_limit",
 		"man/man8/gatehouse-bans.8":  "gatehouse-bans",
+		"man/man8/gatehouse.8":       "\ngatehouse - a proxy",
 		"completions/gatehouse.bash": "gatehouse_bans",
 		"completions/_gatehouse":     "#compdef gatehouse",
 		"completions/gatehouse.fish": "gatehouse",
