@@ -55,8 +55,11 @@ func TestJudge(t *testing.T) {
 	}{
 		{name: again, ratio: 1.02, met: true}, // as promised
 		{name: "all", ratio: 1.01},
-		{name: "all", ratio: 1.14, short: true, met: true},
-		{name: "all", ratio: 1.16, short: true},
+		{name: "hit_all", ratio: 0.65 * 1.14, short: true, met: true},
+		{name: "hit_all", ratio: 0.65 * 1.16, short: true},
+		{name: "all", ratio: missed()["all"]},
+		{name: "all", ratio: missed()["all"] * 1.14, short: true, met: true},
+		{name: "all", ratio: missed()["all"] * 1.16, short: true},
 		{name: sameOff, ratio: 1.03},
 		{name: "hit_maximum", ratio: 1.59},
 		{name: "hit_maximum", ratio: 1.5, short: true, met: true},
