@@ -39,6 +39,7 @@ func curveShares() []float64 {
 type timed struct {
 	result
 	lag, whole time.Duration
+	lead       bool // sent while the clients still opened connections: it counts, its latency does not
 }
 
 // timing compares the results of one attack with the times at which they were due, so many a second. A closed loop (0) is
@@ -69,11 +70,11 @@ func timing(results []result, rate int) []timed {
 	return all
 }
 
-// seconds is how long an attack took, to its last answer.
-func seconds(results []result) float64 {
+// seconds is how long an attack took after its lead, to its last answer.
+func seconds(results []timed) float64 {
 	var first, last time.Time
-	for i, r := range results {
-		if i == 0 || r.sent.Before(first) {
+	for _, r := range results {
+		if !r.lead && (first.IsZero() || r.sent.Before(first)) {
 			first = r.sent
 		}
 		if end := r.sent.Add(r.latency); end.After(last) {
@@ -81,6 +82,14 @@ func seconds(results []result) float64 {
 		}
 	}
 	return last.Sub(first).Seconds()
+}
+
+// leading marks the requests before the one with this number.
+func leading(results []timed, sequence int) []timed {
+	for i := range results {
+		results[i].lead = results[i].sequence < sequence
+	}
+	return results
 }
 
 // sentTo keeps the results of one proxy.
@@ -96,9 +105,11 @@ func summarize(results []timed, took float64, status int) figures {
 	}
 	latencies := make([]time.Duration, 0, len(results))
 	for _, r := range results {
-		latencies = append(latencies, r.whole)
-		if r.lag > lab.LateAfter {
-			f.late++
+		if !r.lead {
+			latencies = append(latencies, r.whole)
+			if r.lag > lab.LateAfter {
+				f.late++
+			}
 		}
 		if r.status != status {
 			if f.wrong++; f.wrong == 1 {
@@ -107,8 +118,8 @@ func summarize(results []timed, took float64, status int) figures {
 		}
 	}
 	slices.Sort(latencies)
-	f.late /= float64(len(results))
-	f.rate = float64(len(results)) / took
+	f.late /= float64(len(latencies))
+	f.rate = float64(len(latencies)) / took
 	at := func(p float64) float64 { return lab.Milliseconds(lab.Percentile(latencies, p)) }
 	f.p50, f.p99, f.p999 = at(.5), at(.99), at(.999)
 	for _, share := range curveShares() {

@@ -22,13 +22,21 @@ type times struct {
 	warmUp time.Duration // both contenders together, as fast as they answer: a heap costs most until it was used once
 	settle time.Duration // at the block's rate
 	block  time.Duration // both contenders together
+	loaded time.Duration // both contenders together, without leads
+	lead   time.Duration // of each attack at a loaded rate: what opens the connections of an open loop is not timed
 }
 
 func (s settings) times() times {
 	if s.short {
-		return times{2 * time.Second, 500 * time.Millisecond, 3 * time.Second}
+		return times{
+			warmUp: 2 * time.Second, settle: 500 * time.Millisecond, block: 3 * time.Second,
+			loaded: 4 * time.Second, lead: time.Second,
+		}
 	}
-	return times{4 * time.Second, 500 * time.Millisecond, 7 * time.Second}
+	return times{
+		warmUp: 4 * time.Second, settle: 500 * time.Millisecond, block: 7 * time.Second,
+		loaded: 12 * time.Second, lead: 2 * time.Second,
+	}
 }
 
 // loadedShare is which part of its greatest rate a loaded proxy gets.
@@ -74,16 +82,16 @@ func (b *bench) compare(ctx context.Context, c comparison, round int) (done bloc
 
 func (b *bench) measure(ctx context.Context, p *pair) (block, error) {
 	t := b.settings.times()
-	warm, err := b.inTurns(ctx, p, 0, t.warmUp)
+	warm, err := b.inTurns(ctx, p, 0, t.warmUp, 0)
 	if err != nil {
 		return block{}, err
 	}
 	switch p.comparison.method {
 	case maximum:
-		return b.inTurns(ctx, p, 0, t.block)
+		return b.inTurns(ctx, p, 0, t.block, 0)
 	case loaded:
 		rate := int(loadedShare * min(warm.base.rate, warm.rival.rate))
-		return b.inTurns(ctx, p, max(rate, 1), t.block)
+		return b.inTurns(ctx, p, max(rate, 1), t.loaded, t.lead)
 	default:
 		if _, err := b.together(ctx, p, b.settings.rate, t.settle); err != nil {
 			return block{}, err
@@ -107,30 +115,33 @@ func (b *bench) together(ctx context.Context, p *pair, rate int, length time.Dur
 	if err != nil {
 		return block{}, err
 	}
-	all, took := timing(results, rate), seconds(results)
+	all := timing(results, rate)
+	took := seconds(all)
 	return b.finish(ctx, p, before, [2][]timed{sentTo(all, p.base.Base+"/"), sentTo(all, p.rival.Base+"/")}, [2]float64{took, took})
 }
 
-// inTurns drives one after the other: base, rival, rival, base.
-func (b *bench) inTurns(ctx context.Context, p *pair, rate int, length time.Duration) (block, error) {
+// inTurns drives one after the other: base, rival, rival, base, each of the four attacks with a lead
+// whose latencies are not counted.
+func (b *bench) inTurns(ctx context.Context, p *pair, rate int, length, lead time.Duration) (block, error) {
 	before, err := b.read(ctx, p)
 	if err != nil {
 		return block{}, err
 	}
-	n := closedTargets
+	n, each := closedTargets, length/4+lead
 	if rate > 0 {
-		n = int(float64(rate)*length.Seconds()/4) + 1
+		n = int(float64(rate)*each.Seconds()) + 1
 	}
 	var all [2][]timed
 	var took [2]float64
 	for _, at := range [...]int{0, 1, 1, 0} {
-		a := attack{rate: rate, length: length / 4, targets: n, of: func(i int) target { return p.target(at, i) }}
+		a := attack{rate: rate, length: each, targets: n, of: func(i int) target { return p.target(at, i) }}
 		results, err := a.run(ctx, b.programs.vegeta, b.folder)
 		if err != nil {
 			return block{}, err
 		}
 		p.begun += n
-		all[at], took[at] = append(all[at], timing(results, rate)...), took[at]+seconds(results)
+		attacked := leading(timing(results, rate), int(float64(rate)*lead.Seconds()))
+		all[at], took[at] = append(all[at], attacked...), took[at]+seconds(attacked)
 	}
 	return b.finish(ctx, p, before, all, took)
 }

@@ -66,7 +66,8 @@ func (b *bench) soakOf(ctx context.Context, length time.Duration) (*soak, error)
 		a := attack{rate: rate, length: length, targets: n, of: func(i int) target { return numbered(proxy.Base, miss, begun+i) }}
 		results, err := a.run(ctx, b.programs.vegeta, b.folder)
 		begun += n
-		return timing(results, rate), seconds(results), err
+		all := timing(results, rate)
+		return all, seconds(all), err
 	}
 	// The first attack makes what stays, such as connections; the count before is that of a proxy that has worked.
 	most, took, err := drive(0, 5*time.Second)

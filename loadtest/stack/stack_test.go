@@ -115,8 +115,15 @@ func TestTimingCountsFromTheTimeDue(t *testing.T) {
 	if got := timing(results, 0); got[0].lag != 0 || got[0].whole != time.Millisecond {
 		t.Errorf("a closed loop is late: %+v", got[0])
 	}
-	if got, want := seconds(results), 0.203; math.Abs(got-want) > 1e-9 {
+	if got, want := seconds(got), 0.203; math.Abs(got-want) > 1e-9 {
 		t.Errorf("it took %g s, want %g", got, want)
+	}
+	late := leading(got, 1)
+	if got, want := seconds(late), 0.083; math.Abs(got-want) > 1e-9 {
+		t.Errorf("without its lead it took %g s, want %g", got, want)
+	}
+	if f := summarize(late, 1, http.StatusOK); f.requests != 3 || f.rate != 2 || f.wrong != 3 || math.Abs(f.p999-21) > 1e-9 {
+		t.Errorf("the lead counts, but is not timed: %+v", f)
 	}
 	if got := len(timing(nil, 10)); got != 0 {
 		t.Errorf("%d results out of none", got)
