@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -29,9 +30,18 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/modules/idempotency"
 )
 
-// redisSite is a site with records in Redis.
+// measuring says that figures are measured, with GATEHOUSE_FIGURES=1 on a machine that does nothing else. Elsewhere no test
+// fails for a time that something took.
+func measuring() bool { return os.Getenv("GATEHOUSE_FIGURES") != "" }
+
+// redisSite is a site with records in Redis, with the default timeouts where figures are measured, and elsewhere with ones that a
+// busy machine keeps.
 func redisSite(server *gatehousetest.Redis, app *application, options string) string {
-	return fmt.Sprintf("{\n\tredis %s\n}\n", server.URL()) + site(app, options)
+	patience := ""
+	if !measuring() {
+		patience, options = " {\n\t\ttimeout 20s\n\t\tprobe {\n\t\t\ttimeout 1s\n\t\t}\n\t}", options+"\nstore_timeout 10s"
+	}
+	return fmt.Sprintf("{\n\tredis %s%s\n}\n", server.URL(), patience) + site(app, options)
 }
 
 // calls is how many scripts Redis has run.
@@ -106,7 +116,7 @@ func TestRedisDown(t *testing.T) {
 				}
 			}
 			t.Logf("the slowest of 20 refusals took %v", slowest)
-			if slowest > 250*time.Millisecond || app.effects.Load() != 1 {
+			if measuring() && slowest > 250*time.Millisecond || app.effects.Load() != 1 {
 				t.Errorf("slowest %v, %d effects", slowest, app.effects.Load())
 			}
 			if resp := s.Do("POST", s.URL(":8080")+"/orders", ""); resp.StatusCode != 201 {
@@ -334,7 +344,7 @@ func TestAddedLatency(t *testing.T) {
 	added := quantile(with, 0.5) - quantile(without, 0.5)
 	t.Logf("p50 %v with and %v without: %v added; p99 %v and %v", quantile(with, 0.5), quantile(without, 0.5), added,
 		quantile(with, 0.99), quantile(without, 0.99))
-	if added > 2*time.Millisecond { // the promise is 150 us on a machine that does nothing else
+	if measuring() && added > 150*time.Microsecond {
 		t.Errorf("added %v to the median", added)
 	}
 }
