@@ -73,7 +73,7 @@ func (h *Handler) send(op *operation) (res result, ok bool) {
 	if err == nil {
 		return result{}, true
 	}
-	h.engine.unsettled.settle(op.claim.step(Release), time.Duration(h.StoreTimeout))
+	h.settle(op.claim.step(Release))
 	return h.storeAway(op, err), false
 }
 
@@ -172,7 +172,7 @@ func (h *Handler) commit(step Step) {
 	case err != nil:
 		h.logger.Warn("the outcome of an operation is not stored yet; trying on in the background",
 			zap.String("operation", step.ID), zap.Stringer("step", step.Act), zap.Error(err))
-		h.engine.unsettled.settle(step, time.Duration(h.StoreTimeout))
+		h.settle(step)
 	}
 }
 
