@@ -8,8 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -32,34 +35,47 @@ func (s sample) quantile(q float64) time.Duration {
 	return sorted[int(q*float64(len(sorted)-1))]
 }
 
-// costs are what requests took: passed on by the same proxy without the directive, carried out, and replayed.
-type costs struct{ plain, first, replay sample }
+// What is measured, each request by request with the others.
+const (
+	plain  = "without idempotency_key"
+	first  = "first run"
+	stored = "first run, given when stored"
+	socket = "first run, Redis by a Unix socket"
+	replay = "replay"
+	ping   = "PING from the driver"
+)
 
-// measureCost compares one proxy process with itself: a site with idempotency_key and one without, request by request.
+// measured are the figures in the order of the report.
+func measured() []string { return []string{plain, first, stored, socket, replay, ping} }
+
+// costs are what each kind took.
+type costs map[string]sample
+
+// stage is where each kind is sent, and a connection to Redis of the driver's own.
+type stage struct {
+	addresses map[string]string
+	redis     *goredis.Client
+}
+
+// measureCost compares one proxy process with itself: sites with idempotency_key and one without, request by request. What two
+// round trips to Redis take at that moment is measured in between.
 func (s settings) measureCost(ctx context.Context) error {
 	w := &world{settings: s}
 	defer w.tearDown()
-	plain, err := w.buildForCost(ctx)
+	stage, err := w.buildForCost(ctx)
 	if err != nil {
 		return err
 	}
-	floor, err := scriptTime(ctx, w.redis.address)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("a script that does nothing, from the driver to Redis and back: p50 %v\n", floor.quantile(0.5))
+	defer stage.redis.Close()
 	var alone time.Duration
 	for _, clients := range []int{1, 8} {
-		c, err := w.sendForCost(ctx, plain, clients)
+		c, err := w.sendForCost(ctx, stage, clients)
 		if err != nil {
 			return err
 		}
-		added := c.first.quantile(0.5) - c.plain.quantile(0.5)
-		fmt.Printf("%d at once, p50 and p99: without %v %v, first %v %v, replay %v %v; added to p50: first %v, replay %v\n", clients,
-			c.plain.quantile(0.5), c.plain.quantile(0.99), c.first.quantile(0.5), c.first.quantile(0.99),
-			c.replay.quantile(0.5), c.replay.quantile(0.99), added, c.replay.quantile(0.5)-c.plain.quantile(0.5))
+		c.report(clients)
 		if clients == 1 {
-			alone = added
+			alone = c[first].quantile(0.5) - c[plain].quantile(0.5)
 		}
 	}
 	if alone > maxAdded {
@@ -68,56 +84,68 @@ func (s settings) measureCost(ctx context.Context) error {
 	return nil
 }
 
-// buildForCost starts an application that behaves, a Redis without persistence, and one proxy; it returns the address of the
-// site without the directive.
-func (w *world) buildForCost(ctx context.Context) (plain string, err error) {
+func (c costs) report(clients int) {
+	fmt.Printf("%d at once%32s %10s %10s %10s\n", clients, "p50", "p99", "added to p50", "in PINGs")
+	base, trip := c[plain].quantile(0.5), c[ping].quantile(0.5)
+	for _, kind := range measured() {
+		p50, p99 := c[kind].quantile(0.5), c[kind].quantile(0.99)
+		fmt.Printf("  %-35s %10v %10v", kind, p50.Round(time.Microsecond), p99.Round(time.Microsecond))
+		if kind != plain && kind != ping {
+			fmt.Printf(" %12v %10.1f", (p50 - base).Round(time.Microsecond), float64(p50-base)/float64(trip))
+		}
+		fmt.Println()
+	}
+}
+
+// buildForCost starts an application that behaves, a Redis without persistence, and one proxy.
+func (w *world) buildForCost(ctx context.Context) (s stage, err error) {
+	if w.folder, err = os.MkdirTemp("", "idempotency"); err != nil {
+		return s, err
+	}
 	if w.app, err = startApplication(w.seed, false); err != nil {
-		return "", err
+		return s, err
 	}
 	address, err := freeAddress()
 	if err != nil {
-		return "", err
+		return s, err
 	}
 	host, port, _ := strings.Cut(address, ":")
+	unix := filepath.Join(w.folder, "redis.sock")
 	w.redis = &process{address: address, command: func() *exec.Cmd {
-		return exec.Command("redis-server", "--bind", host, "--port", port, "--save", "", "--appendonly", "no")
+		return exec.Command("redis-server", "--bind", host, "--port", port, "--unixsocket", unix, "--save", "", "--appendonly", "no")
 	}}
-	if plain, err = freeAddress(); err != nil {
-		return "", err
-	}
-	if err := w.buildProxy(address, plain); err != nil {
-		return "", err
-	}
-	return plain, w.startAll(ctx)
-}
-
-// scriptTime is what a round trip to Redis takes at least.
-func scriptTime(ctx context.Context, address string) (took sample, err error) {
-	client := goredis.NewClient(&goredis.Options{Addr: address, Protocol: 2})
-	defer client.Close()
-	script := goredis.NewScript("return 1")
-	for range 2000 {
-		begun := time.Now()
-		if err := script.Run(ctx, client, []string{"key"}).Err(); err != nil {
-			return nil, fmt.Errorf("asking Redis: %w", err)
+	s.addresses = map[string]string{}
+	further := map[string]string{}
+	for kind, directive := range map[string]string{
+		plain: "", stored: "idempotency_key {\n wait 0s\n realm stored\n}", socket: "idempotency_key {\n store redis socket\n realm socket\n}",
+	} {
+		if s.addresses[kind], err = freeAddress(); err != nil {
+			return s, err
 		}
-		took = append(took, time.Since(begun))
+		further[s.addresses[kind]] = directive
 	}
-	return took, nil
+	if err := w.buildProxy(proxyConfig{Redis: address, Socket: unix, Further: further}); err != nil {
+		return s, err
+	}
+	s.addresses[first], s.addresses[replay] = w.proxies[0].address, w.proxies[0].address
+	s.redis = goredis.NewClient(&goredis.Options{Addr: address, Protocol: 2})
+	return s, w.startAll(ctx)
 }
 
-// sendForCost sends each order to both sites, in turns, and then again to be replayed.
-func (w *world) sendForCost(ctx context.Context, plain string, clients int) (costs, error) {
+// sendForCost sends each order to all sites, in turns.
+func (w *world) sendForCost(ctx context.Context, s stage, clients int) (costs, error) {
 	var mu sync.Mutex
-	var all costs
+	all := costs{}
 	var failed error
 	var group sync.WaitGroup
 	for number := range clients {
 		group.Go(func() {
-			c, err := w.clientForCost(ctx, plain, fmt.Sprintf("%d-of-%d", number, clients), w.keys/clients)
+			c, err := s.sendOrders(ctx, fmt.Sprintf("%d-of-%d", number, clients), w.keys/clients)
 			mu.Lock()
 			defer mu.Unlock()
-			all.plain, all.first, all.replay = append(all.plain, c.plain...), append(all.first, c.first...), append(all.replay, c.replay...)
+			for kind, took := range maps.All(c) {
+				all[kind] = append(all[kind], took...)
+			}
 			failed = errors.Join(failed, err)
 		})
 	}
@@ -125,34 +153,45 @@ func (w *world) sendForCost(ctx context.Context, plain string, clients int) (cos
 	return all, failed
 }
 
-func (w *world) clientForCost(ctx context.Context, plain, name string, orders int) (c costs, err error) {
+// sendOrders sends orders one after the other. After each, a request without a key waits on its connection until the proxy is done
+// with it, so that none bears what is left of the one before.
+func (s stage) sendOrders(ctx context.Context, name string, orders int) (costs, error) {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	const warm = 200
+	c := costs{}
 	for n := range warm + orders {
 		if n == warm {
 			c = costs{}
 		}
-		for _, turn := range []struct {
-			address string
-			took    *sample
-		}{{plain, &c.plain}, {w.proxies[0].address, &c.first}, {w.proxies[0].address, &c.replay}} {
-			took, err := order(ctx, client, turn.address, fmt.Sprintf("%s-%d", name, n))
+		begun := time.Now()
+		if err := s.redis.Ping(ctx).Err(); err != nil {
+			return c, fmt.Errorf("asking Redis: %w", err)
+		}
+		c[ping] = append(c[ping], time.Since(begun))
+		for _, kind := range []string{plain, first, stored, socket, replay} {
+			took, err := order(ctx, client, s.addresses[kind], fmt.Sprintf(`"%s-%d"`, name, n))
 			if err != nil {
 				return c, err
 			}
-			*turn.took = append(*turn.took, took)
+			c[kind] = append(c[kind], took)
+			if _, err := order(ctx, client, s.addresses[kind], ""); err != nil {
+				return c, err
+			}
 		}
 	}
 	return c, nil
 }
 
+// order sends an order, with a key if that is not empty.
 func order(ctx context.Context, client *http.Client, address, key string) (time.Duration, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/orders", strings.NewReader("soap"))
 	if err != nil {
 		return 0, err
 	}
-	req.Header.Set("Idempotency-Key", `"`+key+`"`)
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
 	begun := time.Now()
 	resp, err := client.Do(req)
 	if err != nil {

@@ -30,8 +30,9 @@ const (
 // proxyConfig is what a proxy process needs to know.
 type proxyConfig struct {
 	Algorithm, Listen  string
-	Plain              string // where a site without the directive listens; empty for none
 	Redis, Application string
+	Socket             string            // of Redis, for the client `socket`; empty for none
+	Further            map[string]string // further sites: where each listens, and what it has in place of the algorithm
 }
 
 // caddyfile is the proxy's configuration.
@@ -50,10 +51,14 @@ func (c proxyConfig) caddyfile() (string, error) {
 		return "", fmt.Errorf("algorithm: expected gatehouse, precise, lock-ttl or set-nx, found %q", c.Algorithm)
 	}
 	sites := c.site(c.Listen, directive)
-	if c.Plain != "" {
-		sites += c.site(c.Plain, "")
+	for listen, directive := range c.Further {
+		sites += c.site(listen, directive)
 	}
-	return fmt.Sprintf("{\n admin off\n persist_config off\n order control before reverse_proxy\n redis redis://%s\n log {\n  level PANIC\n }\n}\n", c.Redis) + sites, nil
+	clients := "redis redis://" + c.Redis
+	if c.Socket != "" {
+		clients += "\n redis socket unix://" + c.Socket
+	}
+	return fmt.Sprintf("{\n admin off\n persist_config off\n order control before reverse_proxy\n %s\n log {\n  level PANIC\n }\n}\n", clients) + sites, nil
 }
 
 func (c proxyConfig) site(listen, directive string) string {

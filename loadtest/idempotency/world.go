@@ -103,7 +103,7 @@ func (s settings) build(ctx context.Context) (*world, error) {
 		return w, err
 	}
 	for range s.proxies {
-		if err := w.buildProxy(w.relay.address, ""); err != nil {
+		if err := w.buildProxy(proxyConfig{Redis: w.relay.address}); err != nil {
 			return w, err
 		}
 	}
@@ -136,16 +136,18 @@ func (w *world) buildRedis() error {
 	return err
 }
 
-func (w *world) buildProxy(redis, plain string) error {
+// buildProxy adds a proxy process; the configuration says which Redis it uses, and the rest is filled in.
+func (w *world) buildProxy(c proxyConfig) error {
 	address, err := freeAddress()
 	if err != nil {
 		return err
 	}
-	config, err := json.Marshal(proxyConfig{w.algorithm, address, plain, redis, w.app.address})
-	if err != nil {
+	c.Algorithm, c.Listen, c.Application = w.algorithm, address, w.app.address
+	if _, err := c.caddyfile(); err != nil {
 		return err
 	}
-	if _, err := (proxyConfig{Algorithm: w.algorithm}).caddyfile(); err != nil {
+	config, err := json.Marshal(c)
+	if err != nil {
 		return err
 	}
 	program, err := os.Executable()

@@ -40,6 +40,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //		lease           <duration>
 //		wait            <duration>
 //		max_waiters     <n>
+//		max_waiting_size <size>
 //		timeout         <duration>
 //		precise
 //		max_body        <size>
@@ -53,6 +54,8 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //		described_by    <url>
 //		store           <name> [<args...>]
 //		store_timeout   <duration>
+//		max_unsettled   <n>
+//		max_unsettled_size <size>
 //		on_store_error  closed|open
 //		on_unknown      reject|retry|probe <path>
 //		dry_run
@@ -109,10 +112,13 @@ func (h *Handler) recordOptions(d *caddyfile.Dispenser, options directive.Option
 		return directive.Arg(d, h.Wait, directive.Duration)
 	}
 	options["max_waiters"] = func() error { return directive.Arg(d, &h.MaxWaiters, directive.Integer(1, 1<<30)) }
+	options["max_waiting_size"] = func() error { return directive.Arg(d, &h.MaxWaitingSize, directive.Size) }
 	options["timeout"] = func() error { return directive.Arg(d, &h.Timeout, directive.PositiveDuration) }
 	options["precise"] = func() error { return directive.Flag(d, &h.Precise) }
 	options["store"] = func() error { return directive.Guest(d, Namespace, "store", &h.StoreRaw) }
 	options["store_timeout"] = func() error { return directive.Arg(d, &h.StoreTimeout, directive.PositiveDuration) }
+	options["max_unsettled"] = func() error { return directive.Arg(d, &h.MaxUnsettled, directive.Integer(1, 1<<30)) }
+	options["max_unsettled_size"] = func() error { return directive.Arg(d, &h.MaxUnsettledSize, directive.Size) }
 	options["on_store_error"] = func() error {
 		return directive.Arg(d, &h.OnStoreError, directive.OneOf(storeErrorClosed, storeErrorOpen))
 	}

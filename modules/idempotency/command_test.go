@@ -74,6 +74,7 @@ func TestCommands(t *testing.T) {
 func TestCommandErrors(t *testing.T) {
 	s, _ := start(t, "")
 	post(s, "/orders", "k", "soap")
+	rest(s)
 	out, err := command(t, s, "list", "--state", "complete", "--json")
 	var all []struct{ Operation string }
 	if must(t, out, err, "operation"); json.Unmarshal([]byte(out), &all) != nil || len(all) != 1 {

@@ -22,7 +22,9 @@ type exchange struct {
 	timedOut bool
 }
 
-// execute carries the operation out, stores what became of it, tells those who wait, and answers.
+// execute carries the operation out, stores what became of it, tells those who wait, and answers. A kept answer is given to
+// the client while it is stored: a client that has it is not going to ask again, and one that asks all the same meanwhile
+// finds its operation under way and waits.
 func (h *Handler) execute(w http.ResponseWriter, op *operation, tell func(result)) error {
 	if res, ok := h.send(op); !ok {
 		tell(res)
@@ -38,10 +40,26 @@ func (h *Handler) execute(w http.ResponseWriter, op *operation, tell func(result
 
 	plan := conclude(x.facts(), h.ReleaseStatus)
 	metrics().endings.WithLabelValues(plan.reason).Inc()
-	res := h.conserve(op, x, plan)
-	tell(res)
+	step, res := h.conserve(op, x, plan)
 	h.record(op.r, res.outcome, res.operation)
-	return h.deliver(w, op, x, plan)
+	store := func() {
+		h.commit(step)
+		tell(res)
+	}
+	if !h.atOnce(x, plan) {
+		store()
+		return h.deliver(w, op, x, plan)
+	}
+	defer beside(store)() // neither waits for the other: the client may be slow to read, and the store away
+	err := h.deliver(w, op, x, plan)
+	_ = http.NewResponseController(w).Flush() // what cannot be flushed is given when this returns
+	return err
+}
+
+// atOnce reports whether the client gets its answer before that is known to be stored. Whoever does not let retries wait is
+// to find the answer when it has one, and so is precise.
+func (h *Handler) atOnce(x *exchange, plan ending) bool {
+	return plan.act == Finish && !x.rec.streaming && !h.Precise && *h.Wait > 0
 }
 
 // send turns a claim of precise mode into one that is sent. Anything but success takes the claim back.
@@ -55,7 +73,7 @@ func (h *Handler) send(op *operation) (res result, ok bool) {
 	if err == nil {
 		return result{}, true
 	}
-	h.engine.unsettled.settle(op.claim.step(Release), time.Duration(h.StoreTimeout))
+	h.settle(op.claim.step(Release))
 	return h.storeAway(op, err), false
 }
 
@@ -114,11 +132,10 @@ func (x *exchange) facts() facts {
 	}
 }
 
-// conserve takes the last step. If the store does not take it at once it is taken in the background: the answer is the true
-// one whether it is stored or not.
-func (h *Handler) conserve(op *operation, x *exchange, plan ending) result {
-	step := op.claim.step(plan.act)
-	res := result{operation: op.claim.ID}
+// conserve makes the last step, and what those who wait are told.
+func (h *Handler) conserve(op *operation, x *exchange, plan ending) (step Step, res result) {
+	step = op.claim.step(plan.act)
+	res.operation = op.claim.ID
 	switch plan.act {
 	case Release:
 		res.outcome = released
@@ -138,10 +155,11 @@ func (h *Handler) conserve(op *operation, x *exchange, plan ending) result {
 	if bad := x.rec.policy.bad; bad != "" {
 		h.logger.Warn("the application sent an Idempotency-Policy that is not understood", zap.String("word", bad))
 	}
-	h.commit(step)
-	return res
+	return step, res
 }
 
+// commit takes the last step. If the store does not take it at once it is taken in the background: the answer is the true
+// one whether it is stored or not.
 func (h *Handler) commit(step Step) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(h.StoreTimeout))
 	defer cancel()
@@ -154,7 +172,7 @@ func (h *Handler) commit(step Step) {
 	case err != nil:
 		h.logger.Warn("the outcome of an operation is not stored yet; trying on in the background",
 			zap.String("operation", step.ID), zap.Stringer("step", step.Act), zap.Error(err))
-		h.engine.unsettled.settle(step, time.Duration(h.StoreTimeout))
+		h.settle(step)
 	}
 }
 

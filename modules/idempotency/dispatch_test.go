@@ -320,11 +320,12 @@ func TestOneDispatch(t *testing.T) {
 	s := gatehousetest.Start(t, ":8080 {\n}")
 	// A connection that was dialed and not used would delay each reload by five seconds.
 	s.Client.Transport.(*http.Transport).DisableKeepAlives = true
-	s.Client.Timeout = time.Second // plain Caddy sends again and again after GOAWAY
 	dangerous := 0
 	for _, c := range cells() {
 		c.policy = "round_robin"
+		s.Client.Timeout = time.Second // plain Caddy sends again and again after GOAWAY
 		control, _ := c.run(t, s)
+		s.Client.Timeout = 30 * time.Second
 		if control > 1 {
 			dangerous++
 		}

@@ -115,13 +115,11 @@ func (e *engine) current() *source {
 	return e.sources[len(e.sources)-1]
 }
 
-// maxWaitingBytes bounds the bodies that waiting requests hold, a store.
-const maxWaitingBytes = 256 << 20
-
-// enter reports whether another request with a body of this size may wait; it then has to leave.
-func (e *engine) enter(size, most int) bool {
+// enter reports whether another request with a body of this size may wait, beside no more than most with bodies of no more
+// than mostBytes together; it then has to leave.
+func (e *engine) enter(size, most int, mostBytes int64) bool {
 	waiting, bytes := e.waiting.Add(1), e.waitingBytes.Add(int64(size))
-	if waiting <= int64(most) && bytes <= maxWaitingBytes {
+	if waiting <= int64(most) && bytes <= mostBytes {
 		return true
 	}
 	e.leave(size)

@@ -116,7 +116,7 @@ func follow(res result) result {
 // await waits for another request of this process; over says that there is nothing more to wait for.
 func (h *Handler) await(op *operation, f *flight, end time.Time) (res result, over bool) {
 	conflict := result{outcome: conflicted, operation: op.claim.ID}
-	if !h.engine.enter(len(op.body), h.MaxWaiters) {
+	if !h.engine.enter(len(op.body), h.MaxWaiters, h.MaxWaitingSize) {
 		return conflict, true
 	}
 	defer h.engine.leave(len(op.body))
@@ -217,7 +217,7 @@ func (h *Handler) pause(op *operation, wait time.Duration, end time.Time) (res r
 	if left <= 0 {
 		return conflict, true
 	}
-	if !h.engine.enter(len(op.body), h.MaxWaiters) {
+	if !h.engine.enter(len(op.body), h.MaxWaiters, h.MaxWaitingSize) {
 		return conflict, true
 	}
 	defer h.engine.leave(len(op.body))
@@ -245,7 +245,7 @@ func (h *Handler) claim(op *operation) (rec Record, err error) {
 		rec, err = h.store.Claim(ctx, op.claim)
 	}
 	if err != nil && uncertain {
-		h.engine.unsettled.settle(op.claim.step(Release), time.Duration(h.StoreTimeout))
+		h.settle(op.claim.step(Release))
 	}
 	return rec, err
 }

@@ -75,17 +75,19 @@ type Handler struct {
 	// 100ms, at most TTL. Default (and zero): 15s.
 	Lease caddy.Duration `json:"lease,omitempty"`
 	// Wait is how long a request waits for the answer of another one with its key before it is refused with 409. Zero refuses
-	// at once. Default: 10s.
+	// at once, and answers are given only when they are stored. Default: 10s.
 	Wait *caddy.Duration `json:"wait,omitempty"`
-	// MaxWaiters is how many requests may wait at once, for all handlers with one store; further ones are refused at once, as
-	// are those whose bodies would take more than 256 MiB together.
+	// MaxWaiters is how many requests may wait at once, for all handlers with one store; further ones are refused at once.
 	// Default (and zero): 10,000.
 	MaxWaiters int `json:"max_waiters,omitempty"`
+	// MaxWaitingSize is how many bytes the bodies of waiting requests may take together, for all handlers with one store;
+	// further requests are refused at once. Default (and zero): 256 MiB.
+	MaxWaitingSize int64 `json:"max_waiting_size,omitempty"`
 	// Timeout bounds an operation, which goes on when its client leaves. After it the outcome is unknown. At most
 	// TTL. Default (and zero): 5m, or TTL if that is shorter.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
-	// Precise claims and sends in two steps: a proxy that dies in between then leaves no unknown outcome. It costs a round
-	// trip to the store. Default: false.
+	// Precise claims and sends in two steps: a proxy that dies in between then leaves no unknown outcome. It also gives an answer
+	// only when it is stored, or the store has failed to take it. Both cost a round trip to the store. Default: false.
 	Precise bool `json:"precise,omitempty"`
 	// MaxBody is the largest request body in bytes; larger ones are refused with 413. Default (and zero): 1 MiB.
 	MaxBody int64 `json:"max_body,omitempty"`
@@ -117,6 +119,12 @@ type Handler struct {
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=gatehouse.idempotency_stores inline_key=store"`
 	// StoreTimeout is how long a request waits for the store. Default (and zero): 200ms.
 	StoreTimeout caddy.Duration `json:"store_timeout,omitempty"`
+	// MaxUnsettled is how many steps that the store did not take at once are kept to be tried again, for all handlers with one
+	// store. Further ones are dropped and counted: their outcomes turn unknown when their leases end. Default (and zero): 10,000.
+	MaxUnsettled int `json:"max_unsettled,omitempty"`
+	// MaxUnsettledSize is how many bytes the answers in these steps may take together; what does not fit is dropped as well.
+	// Default (and zero): 64 MiB.
+	MaxUnsettledSize int64 `json:"max_unsettled_size,omitempty"`
 	// OnStoreError says what becomes of requests with a key while the store is away: closed refuses them with 503, before
 	// anything is sent; open passes them on unprotected. Default: closed.
 	OnStoreError string `json:"on_store_error,omitempty"`

@@ -84,48 +84,62 @@ func (c collectors) all() []prometheus.Collector {
 }
 
 // figures tell the state of the engines when they are asked.
-type figures struct{ waiting, executing, unsettled *prometheus.Desc }
+type figures [gauges]*prometheus.Desc
+
+// The gauges.
+const (
+	gaugeWaiting = iota
+	gaugeWaitingBytes
+	gaugeExecuting
+	gaugeUnsettled
+	gaugeUnsettledBytes
+	gauges
+)
 
 func newFigures() *figures {
 	desc := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName(meter.Namespace, "idempotency", name), help, []string{"store"}, nil)
 	}
 	return &figures{
-		waiting:   desc("waiting", "Requests that wait for the answer of another attempt."),
-		executing: desc("executing", "Operations that are being carried out."),
-		unsettled: desc("unsettled", "Steps that wait for a store that is away."),
+		gaugeWaiting:        desc("waiting", "Requests that wait for the answer of another attempt."),
+		gaugeWaitingBytes:   desc("waiting_bytes", "Bytes of the bodies of these requests."),
+		gaugeExecuting:      desc("executing", "Operations that are being carried out."),
+		gaugeUnsettled:      desc("unsettled", "Steps that wait for a store that is away."),
+		gaugeUnsettledBytes: desc("unsettled_bytes", "Bytes of the answers in these steps."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (f *figures) Describe(out chan<- *prometheus.Desc) {
-	out <- f.waiting
-	out <- f.executing
-	out <- f.unsettled
+	for _, desc := range f {
+		out <- desc
+	}
 }
 
 // Collect implements prometheus.Collector. Engines of one kind of store are summed.
 func (f *figures) Collect(out chan<- prometheus.Metric) {
-	type sums struct{ waiting, executing, unsettled float64 }
-	byStore := map[string]*sums{}
+	byStore := map[string]*[gauges]float64{}
 	engines.Range(func(_, value any) bool {
 		e, ok := value.(*engine)
 		if !ok {
 			return true
 		}
-		s := byStore[e.name]
-		if s == nil {
-			s = new(sums)
-			byStore[e.name] = s
+		sums := byStore[e.name]
+		if sums == nil {
+			sums = new([gauges]float64)
+			byStore[e.name] = sums
 		}
-		s.waiting += float64(e.waiting.Load())
-		s.executing += float64(e.executing.Load())
-		s.unsettled += float64(e.unsettled.pending())
+		steps, bytes := e.unsettled.pending()
+		sums[gaugeWaiting] += float64(e.waiting.Load())
+		sums[gaugeWaitingBytes] += float64(e.waitingBytes.Load())
+		sums[gaugeExecuting] += float64(e.executing.Load())
+		sums[gaugeUnsettled] += float64(steps)
+		sums[gaugeUnsettledBytes] += float64(bytes)
 		return true
 	})
-	for store, s := range byStore {
-		out <- prometheus.MustNewConstMetric(f.waiting, prometheus.GaugeValue, s.waiting, store)
-		out <- prometheus.MustNewConstMetric(f.executing, prometheus.GaugeValue, s.executing, store)
-		out <- prometheus.MustNewConstMetric(f.unsettled, prometheus.GaugeValue, s.unsettled, store)
+	for store, sums := range byStore {
+		for i, desc := range f {
+			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, sums[i], store)
+		}
 	}
 }

@@ -26,6 +26,9 @@ const (
 	defaultTimeout      = caddy.Duration(5 * time.Minute)
 	defaultStoreTimeout = caddy.Duration(200 * time.Millisecond)
 	defaultMaxWaiters   = 10_000
+	defaultWaitingSize  = 256 << 20
+	defaultUnsettled    = 10_000
+	defaultUnsettledSum = 64 << 20
 	defaultSize         = 1 << 20
 	defaultReplayHeader = "Idempotent-Replayed"
 	defaultDescription  = "https://github.com/gatehouse-proxy/gatehouse/blob/main/docs/idempotency_key.md"
@@ -42,7 +45,8 @@ func (h *Handler) defaults() {
 	h.Anonymous = cmp.Or(h.Anonymous, anonymousShared)
 	h.TTL, h.Lease = cmp.Or(h.TTL, defaultTTL), cmp.Or(h.Lease, defaultLease)
 	h.Timeout, h.StoreTimeout = cmp.Or(h.Timeout, min(defaultTimeout, h.TTL)), cmp.Or(h.StoreTimeout, defaultStoreTimeout)
-	h.MaxWaiters = cmp.Or(h.MaxWaiters, defaultMaxWaiters)
+	h.MaxWaiters, h.MaxWaitingSize = cmp.Or(h.MaxWaiters, defaultMaxWaiters), cmp.Or(h.MaxWaitingSize, defaultWaitingSize)
+	h.MaxUnsettled, h.MaxUnsettledSize = cmp.Or(h.MaxUnsettled, defaultUnsettled), cmp.Or(h.MaxUnsettledSize, defaultUnsettledSum)
 	h.MaxBody, h.MaxResponse = cmp.Or(h.MaxBody, defaultSize), cmp.Or(h.MaxResponse, defaultSize)
 	h.MismatchStatus = cmp.Or(h.MismatchStatus, http.StatusUnprocessableEntity)
 	h.ConflictStatus = cmp.Or(h.ConflictStatus, http.StatusConflict)
@@ -73,6 +77,9 @@ func (h *Handler) check() error {
 		oneOf("on_unknown", h.OnUnknown, unknownReject, unknownRetry, unknownProbe),
 		inRange("max_key", int64(h.MaxKey), 1, maxKeyLength),
 		inRange("max_waiters", int64(h.MaxWaiters), 1, 1<<30),
+		inRange("max_waiting_size", h.MaxWaitingSize, 1, 1<<40),
+		inRange("max_unsettled", int64(h.MaxUnsettled), 1, 1<<30),
+		inRange("max_unsettled_size", h.MaxUnsettledSize, 1, 1<<40),
 		inRange("max_body", h.MaxBody, 1, 1<<40),
 		inRange("max_response", h.MaxResponse, 1, 1<<40),
 		inRange("mismatch_status", int64(h.MismatchStatus), 400, 499),

@@ -15,8 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// recorder takes the response of the handlers behind, and holds it back until its record is stored: a client then never
-// has an answer that a retry would not get too, and an answer that breaks off can still be told as what it is.
+// recorder takes the response of the handlers behind, and holds it back until it is whole and decided what becomes of its
+// record: an answer that breaks off can still be told as what it is.
 //
 // A response that cannot be held, because it is too large or a stream, is passed through; its body is not kept then.
 // Errors of writing to the client are swallowed: that it left is no reason to abort the work.
@@ -126,14 +126,37 @@ func (rec *recorder) stream() {
 func (rec *recorder) finish() {
 	if !rec.streaming {
 		replaceHeader(rec.client.Header(), rec.written)
+		if rec.endsWithBody() {
+			rec.client.Header().Set("Content-Length", strconv.Itoa(rec.body.Len()))
+		}
 		rec.client.WriteHeader(rec.status)
 		_, _ = rec.client.Write(rec.body.Bytes()) // see the type
 	}
 	for name, values := range rec.header {
-		if _, before := rec.written[name]; !before || announced(rec.written, name) {
-			rec.client.Header()[name] = values // a trailer
+		if rec.isTrailer(name) {
+			rec.client.Header()[name] = values
 		}
 	}
+}
+
+// endsWithBody reports whether the length of the body can be announced, by which a client knows that it has everything
+// although the handler goes on.
+func (rec *recorder) endsWithBody() bool {
+	if rec.status == http.StatusNoContent || rec.status == http.StatusNotModified || len(rec.written["Trailer"]) > 0 {
+		return false
+	}
+	for name := range rec.header {
+		if rec.isTrailer(name) {
+			return false
+		}
+	}
+	return true
+}
+
+// isTrailer reports whether a field of the header was written after the body, or is announced to be.
+func (rec *recorder) isTrailer(name string) bool {
+	_, before := rec.written[name]
+	return !before || announced(rec.written, name)
 }
 
 // complete reports whether the response has all of the body that it announces.

@@ -229,6 +229,27 @@ func TestInFlight(t *testing.T) {
 	close(app.release)
 }
 
+// Waiting requests are limited by their number and by the size of their bodies; further ones are refused at once.
+func TestWaitersAreLimited(t *testing.T) {
+	for _, limit := range []string{"max_waiters 2", "max_waiting_size 10B"} { // bodies of 4 bytes
+		t.Run(limit, func(t *testing.T) {
+			s, app := start(t, limit+"\nwait 1m")
+			var group sync.WaitGroup
+			for range 3 { // one is carried out
+				group.Go(func() {
+					if resp, err := s.Try("POST", s.URL(":8080")+"/slow", "soap", "Idempotency-Key: k"); err != nil || resp.StatusCode != 201 {
+						t.Errorf("got %d %q, %v", resp.StatusCode, resp.Body, err)
+					}
+				})
+			}
+			await(t, "two wait", func() bool { return metric(t, s, `gatehouse_idempotency_waiting_bytes{store="memory"}`) == 8 })
+			expect(t, post(s, "/slow", "k", "soap"), 409, "in-flight")
+			close(app.release)
+			group.Wait()
+		})
+	}
+}
+
 // A client that leaves neither aborts nor repeats the work.
 func TestClientLeaves(t *testing.T) {
 	s, app := start(t, "")
@@ -281,7 +302,7 @@ func TestUnknown(t *testing.T) {
 }
 
 func TestTimeout(t *testing.T) {
-	s, app := start(t, "timeout 50ms")
+	s, app := start(t, "timeout 1s") // it is sent by then
 	expect(t, post(s, "/slow", "k", ""), 504, "outcome-unknown")
 	expect(t, post(s, "/slow", "k", ""), 409, "outcome-unknown")
 	if app.effects.Load() != 1 {
@@ -439,9 +460,9 @@ func TestDryRun(t *testing.T) {
 // await waits, closely, for something that other goroutines bring about.
 func await(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within 30 s: %s", what)
 		}
 	}
 }

@@ -13,15 +13,19 @@ import (
 	"go.uber.org/zap"
 )
 
+// Between two tries of a step.
 const (
-	// maxUnsettled and maxUnsettledBytes bound the steps that wait for a store that is away, a process. What does not fit is
-	// dropped and counted; its record turns Unknown by its lease.
-	maxUnsettled      = 10_000
-	maxUnsettledBytes = 64 << 20
-
 	settleFirst = 20 * time.Millisecond
 	settleLast  = time.Second
 )
+
+// terms are what a config allows to the steps that wait for a store that is away. What does not fit is dropped and counted; its
+// record turns Unknown by its lease.
+type terms struct {
+	timeout time.Duration // of each try
+	most    int           // steps that wait, of all configs
+	bytes   int64         // of their answers
+}
 
 // settler takes steps that the store did not take at once, until it does: the answer of an operation that was carried out,
 // or the release of a claim of which nobody knows whether the store has it. A client never waits for it.
@@ -34,25 +38,31 @@ type settler struct {
 	mu      sync.Mutex // guards what follows
 	stopped bool
 	count   int
-	bytes   int
+	bytes   int64
 }
 
-// settle takes the step in the background. timeout bounds each try; after the record's retention the step is moot.
-func (s *settler) settle(step Step, timeout time.Duration) {
-	if !s.admit(len(step.Answer)) {
+// settle takes a step in the background that the store did not take.
+func (h *Handler) settle(step Step) {
+	h.engine.unsettled.settle(step, terms{time.Duration(h.StoreTimeout), h.MaxUnsettled, h.MaxUnsettledSize})
+}
+
+// settle takes the step in the background, on these terms; after the record's retention the step is moot.
+func (s *settler) settle(step Step, t terms) {
+	size := int64(len(step.Answer))
+	if !s.admit(size, t) {
 		metrics().dropped.Inc()
 		return
 	}
 	go func() {
-		defer s.leave(len(step.Answer))
-		s.run(step, timeout)
+		defer s.leave(size)
+		s.run(step, t.timeout)
 	}()
 }
 
-func (s *settler) admit(size int) bool {
+func (s *settler) admit(size int64, t terms) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopped || s.count >= maxUnsettled || s.bytes+size > maxUnsettledBytes {
+	if s.stopped || s.count >= t.most || s.bytes+size > t.bytes {
 		return false
 	}
 	s.count++
@@ -61,7 +71,7 @@ func (s *settler) admit(size int) bool {
 	return true
 }
 
-func (s *settler) leave(size int) {
+func (s *settler) leave(size int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count--
@@ -69,10 +79,11 @@ func (s *settler) leave(size int) {
 	s.tasks.Done()
 }
 
-func (s *settler) pending() int {
+// pending returns how many steps wait, and how many bytes their answers take.
+func (s *settler) pending() (count int, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.count
+	return s.count, s.bytes
 }
 
 func (s *settler) run(step Step, timeout time.Duration) {

@@ -85,7 +85,7 @@ func TestContextEndsTheWait(t *testing.T) {
 	ask(t, c, "PING")
 	server.Pause()
 	defer server.Resume()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // it is sent by then
 	defer cancel()
 	_, err := c.Do(ctx, "PING")
 	if !errors.Is(err, ErrUncertain) || !errors.Is(err, context.DeadlineExceeded) {
@@ -105,13 +105,13 @@ func TestAbandonedCommandsAreNotSent(t *testing.T) {
 	c := open(t, &ClientConfig{URL: server.URL(), Timeout: 1e10, Probe: &ProbeConfig{Timeout: 1e10}})
 	ask(t, c, "PING")
 	server.Pause()
-	short := func(key string) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	short := func(key string, patience time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		_, err := c.Do(ctx, "SET", key, "1")
 		return err
 	}
-	first, second := short("sent"), short("queued")
+	first, second := short("sent", 500*time.Millisecond), short("queued", 20*time.Millisecond)
 	server.Resume()
 	ask(t, c, "PING") // behind both
 	if answer, _ := server.Command("EXISTS sent"); answer != ":1" || !errors.Is(first, ErrUncertain) {
@@ -141,7 +141,7 @@ func TestNothingIsSentForARequestThatIsOver(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	server := gatehousetest.StartRedis(t)
 	c := open(t, &ClientConfig{URL: server.URL(), Timeout: 5e7, Probe: &ProbeConfig{Timeout: 1e10}})
-	ask(t, c, "PING")
+	eventually(t, "it is connected", func() bool { _, err := c.Do(t.Context(), "PING"); return err == nil })
 	server.Pause()
 	defer server.Resume()
 	begun := time.Now()
@@ -153,8 +153,8 @@ func TestTimeout(t *testing.T) {
 
 func TestQueueIsLimited(t *testing.T) {
 	server := gatehousetest.StartRedis(t)
-	c := open(t, &ClientConfig{URL: server.URL(), Pool: &PoolConfig{Queue: 8}})
-	ask(t, c, "PING")
+	c := open(t, &ClientConfig{URL: server.URL(), Pool: &PoolConfig{Queue: 8}, Timeout: 1e9, Probe: &ProbeConfig{Timeout: 1e10}})
+	eventually(t, "it is connected", func() bool { _, err := c.Do(t.Context(), "PING"); return err == nil })
 	server.Pause()
 	defer server.Resume()
 	var group sync.WaitGroup
@@ -239,7 +239,7 @@ func TestAuthentication(t *testing.T) {
 		t.Fatalf("ACL SETUSER answers %q, %v", answer, err)
 	}
 	t.Setenv("GATE_PW", "p@ss/w:rd")
-	c := open(t, &ClientConfig{URL: "redis://gate:{env.GATE_PW}@" + server.Address + "/3", Timeout: 1e10})
+	c := open(t, &ClientConfig{URL: "redis://gate:{env.GATE_PW}@" + server.Address + "/3", Timeout: 1e10, Probe: patient()})
 	if got := ask(t, c, "ACL", "WHOAMI"); got != "gate" {
 		t.Fatalf("logged in as %q", got)
 	}
@@ -256,7 +256,7 @@ func TestAuthentication(t *testing.T) {
 func TestUnixSocket(t *testing.T) {
 	path := t.TempDir() + "/redis.sock"
 	gatehousetest.StartRedis(t, "--unixsocket", path)
-	c := open(t, &ClientConfig{URL: "unix://" + path, Timeout: 1e10})
+	c := open(t, &ClientConfig{URL: "unix://" + path, Timeout: 1e10, Probe: patient()})
 	if got := ask(t, c, "PING"); got != "PONG" {
 		t.Fatalf("PING answers %q", got)
 	}

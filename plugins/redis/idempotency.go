@@ -95,7 +95,19 @@ func (s *IdempotencyStore) Claim(ctx context.Context, c idempotency.Claim) (idem
 	if err != nil {
 		return idempotency.Record{}, fmt.Errorf("claiming an operation in redis: %w", err)
 	}
+	if now, ok := reply.(int64); ok {
+		return madeRecord(c, state, now), nil
+	}
 	return readRecord(c.ID, reply)
+}
+
+// madeRecord is the record that a claim made at that time.
+func madeRecord(c idempotency.Claim, state idempotency.State, milliseconds int64) idempotency.Record {
+	now := time.UnixMilli(milliseconds).UTC()
+	return idempotency.Record{
+		ID: c.ID, State: state, Fingerprint: c.Fingerprint, Owner: c.Owner, Fence: 1, About: c.About,
+		Created: now, LeaseEnds: now.Add(c.Lease), Expires: now.Add(c.Retention),
+	}
 }
 
 // Advance implements idempotency.Store.

@@ -182,9 +182,10 @@ func TestNothingIsDialedBeforeTheFirstCommand(t *testing.T) {
 func TestValidateOfAnUnreachableServerIsQuick(t *testing.T) {
 	begun := time.Now()
 	err := gatehousetest.Validate([]byte(`{"apps":{"redis":{"clients":{"default":{"url":"redis://192.0.2.1:6379"}}}}}`))
-	if took := time.Since(begun); err != nil || took > 2*time.Second {
-		t.Fatalf("got %v after %v", err, took)
+	if err != nil {
+		t.Fatal(err)
 	}
+	atMost(t, "validating", time.Since(begun), 2*time.Second)
 }
 
 func TestApp(t *testing.T) {

@@ -22,7 +22,7 @@ const (
 	long  = time.Minute
 	short = 30 * time.Millisecond
 	// soon bounds what must happen when a short lease has ended, on a machine that may be busy.
-	soon = 10 * time.Second
+	soon = 30 * time.Second
 )
 
 // Store is what the suite tests: both roles of a store.
