@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -133,17 +132,6 @@ func dig(m map[string]any, path ...string) any {
 		m, _ = m[key].(map[string]any)
 	}
 	return m[path[len(path)-1]]
-}
-
-// FreeAddress returns a loopback address whose port was free a moment ago.
-func FreeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // URL is the base URL of the listener that the Caddyfile calls address (":8080"), without a slash at its end.
