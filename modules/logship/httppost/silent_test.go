@@ -92,6 +92,8 @@ func (n *network) silence() int {
 	return len(n.links)
 }
 
+func line(dst []byte) []byte { return append(dst, "line\n"...) }
+
 // An HTTP/2 connection outlives the requests that time out on it. One whose other end has gone silent is found out and given
 // up, within the first try's deadline, and the next try gets through.
 func TestSilentConnectionIsGivenUp(t *testing.T) {
@@ -117,7 +119,7 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 		post := func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			_, err := c.Post(ctx, "text/plain", "id", []byte("line\n"))
+			_, err := c.Post(ctx, "text/plain", "id", line)
 			return err
 		}
 		for range 2 {
