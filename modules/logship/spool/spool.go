@@ -149,7 +149,7 @@ func (s *Spool) Append(line []byte) error {
 // AppendAt adds a line that was written at that time.
 func (s *Spool) AppendAt(line []byte, at time.Time) error {
 	sum := crc32.Checksum(line, castagnoli) // before the lock: it is most of the work
-	s.enter()
+	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return ErrClosed
@@ -176,20 +176,6 @@ func (s *Spool) AppendAt(line []byte, at time.Time) error {
 		s.wakeReaders()
 	}
 	return nil
-}
-
-// spins is how often a line asks for the lock before it waits: for longer than another line takes to be copied, 0.2 us.
-const spins = 100
-
-// enter takes the lock. Left to itself, the mutex looks again after 30 pauses of the processor, which are 2 us on many: ten times as
-// long as it is held for.
-func (s *Spool) enter() {
-	for range spins {
-		if s.mu.TryLock() {
-			return
-		}
-	}
-	s.mu.Lock()
 }
 
 func (s *Spool) active() *segment { return s.segs[len(s.segs)-1] }
