@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: 2026 The Gatehouse Authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build unix
+
 package logship_test
 
 import (

@@ -17,7 +17,7 @@ import (
 func TestNextBodyLeavesTheLastOneAlone(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		first := make([]byte, 1)
-		_, _ = io.ReadFull(r.Body, first) // none is no byte that is sent
+		_, _ = io.ReadFull(r.Body, first) // zero if there is none, which no batch is made of
 		if first[0]%2 == 0 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_ = http.NewResponseController(w).Flush()

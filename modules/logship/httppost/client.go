@@ -104,10 +104,11 @@ func (c *Config) TLS() (*tls.Config, error) {
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Post sends the body that write appends, and returns the answer of a request that succeeded (2xx), up to the client's limit. An error says what the
-// host is to do: it is a *logship.Rejection if the server will not take this body (400, 413, 422), and a *logship.Delay if it
-// says when to come back (Retry-After). All else is to be tried again: also what looks like a wrong configuration, as
-// somebody will mend it. Where the server has answered, there is a *StatusError in it. The ID is sent as Idempotency-Key.
+// Post sends the body that write appends, and returns the answer of a request that succeeded (2xx), up to the client's limit. An
+// error says what the host is to do: it is a *logship.Rejection if the server will not take this body (400, 413, 422), and a
+// *logship.Delay if it says when to come back (Retry-After). All else is to be tried again: also what looks like a wrong
+// configuration, as somebody will mend it. Where the server has answered, there is a *StatusError in it. The ID is sent as
+// Idempotency-Key.
 func (c *Client) Post(ctx context.Context, contentType, id string, write func(dst []byte) []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.config.URL, nil)
 	if err != nil {
