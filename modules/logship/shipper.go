@@ -69,6 +69,7 @@ type shipper struct {
 	work, hard       context.Context // ends when no batch is to be begun, ends when all is to end
 	stopWork, cutOff context.CancelFunc
 	done             chan struct{}
+	lines            []Line        // of the batch that is being sent
 	aimed            chan struct{} // of capacity 1: there is a new target
 
 	sending sync.Mutex // held while a batch is sent: batches and replays take turns
@@ -196,7 +197,7 @@ func (sh *shipper) ship(node string, chunk *spool.Chunk) error {
 	var got outcome
 	if len(chunk.Lines) > 0 {
 		var err error
-		if got, err = sh.deliver(newBatch(node, chunk)); err != nil {
+		if got, err = sh.deliver(sh.batch(node, chunk)); err != nil {
 			return err
 		}
 	}
@@ -213,12 +214,13 @@ func (sh *shipper) ship(node string, chunk *spool.Chunk) error {
 	return sh.cursor.Commit(chunk, got.delivered, dead)
 }
 
-func newBatch(node string, chunk *spool.Chunk) *Batch {
-	b := &Batch{Node: node, Epoch: chunk.Epoch, Lines: make([]Line, len(chunk.Lines))}
-	for i, line := range chunk.Lines {
-		b.Lines[i] = Line(line)
+// batch is valid until it is called again.
+func (sh *shipper) batch(node string, chunk *spool.Chunk) *Batch {
+	sh.lines = sh.lines[:0]
+	for _, line := range chunk.Lines {
+		sh.lines = append(sh.lines, Line(line))
 	}
-	return b
+	return &Batch{Node: node, Epoch: chunk.Epoch, Lines: sh.lines}
 }
 
 // bury keeps refused lines, and returns how many it could keep.

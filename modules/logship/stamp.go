@@ -6,6 +6,7 @@ package logship
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -78,8 +79,15 @@ func quote(text []byte) []byte {
 	return quoted
 }
 
+// stampRoom is more than the fields of a line's origin take, without the node, in bytes.
+const stampRoom = 80
+
+// Room is about how much AppendJSON appends for all lines, with a byte between them.
+func (b *Batch) Room() int { return b.Bytes() + len(b.Lines)*(stampRoom+len(b.Node)) }
+
 // AppendNDJSON appends every line with a line end.
 func (b *Batch) AppendNDJSON(dst []byte) []byte {
+	dst = slices.Grow(dst, b.Room())
 	for i := range b.Lines {
 		dst = append(b.AppendJSON(dst, i), '\n')
 	}

@@ -4,7 +4,6 @@
 package httppost
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -37,12 +36,12 @@ const (
 	maxQuoted = 200
 )
 
-// Client sends batches to one URL. It is not safe for concurrent use: a sink is asked to send one batch at a time.
+// Client sends batches to one URL. It is safe for concurrent use.
 type Client struct {
-	config     Config
-	compressor *Compressor
-	answer     int64 // how much of an answer is read
-	http       http.Client
+	config Config
+	coding string // a content coding
+	answer int64  // how much of an answer is read
+	http   http.Client
 }
 
 // NewClient resolves the configuration. It does not connect; it reads the files of TLS. coding is the content coding if the
@@ -55,15 +54,11 @@ func NewClient(config Config, coding string, answer int64) (*Client, error) {
 	if resolved.Compress != "" {
 		coding = resolved.Compress
 	}
-	compressor, err := NewCompressor(coding)
-	if err != nil {
-		return nil, err
-	}
 	secure, err := resolved.TLS()
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{config: resolved, compressor: compressor, answer: answer}
+	c := &Client{config: resolved, coding: coding, answer: answer}
 	c.http.Transport = &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
@@ -109,20 +104,20 @@ func (c *Config) TLS() (*tls.Config, error) {
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Post sends a body and returns the answer of a request that succeeded (2xx), up to the client's limit. An error says what the
-// host is to do: it is a *logship.Rejection if the server will not take this body (400, 413, 422), and a *logship.Delay if it
-// says when to come back (Retry-After). All else is to be tried again: also what looks like a wrong configuration, as
-// somebody will mend it. Where the server has answered, there is a *StatusError in it. The ID is sent as Idempotency-Key.
-func (c *Client) Post(ctx context.Context, contentType, id string, body []byte) ([]byte, error) {
-	sent, err := c.compressor.Compress(body)
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.config.URL, bytes.NewReader(sent))
+// Post sends the body that write appends, and returns the answer of a request that succeeded (2xx), up to the client's limit. An
+// error says what the host is to do: it is a *logship.Rejection if the server will not take this body (400, 413, 422), and a
+// *logship.Delay if it says when to come back (Retry-After). All else is to be tried again: also what looks like a wrong
+// configuration, as somebody will mend it. Where the server has answered, there is a *StatusError in it. The ID is sent as
+// Idempotency-Key.
+func (c *Client) Post(ctx context.Context, contentType, id string, write func(dst []byte) []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.config.URL, nil)
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
 	c.dress(req, contentType, id)
+	b := c.encode(write)
+	defer b.done()
+	b.attach(req)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("sending to the receiver: %w", withoutURL(err))
@@ -137,6 +132,19 @@ func (c *Client) Post(ctx context.Context, contentType, id string, body []byte) 
 		return nil, fmt.Errorf("reading the receiver's answer: %w", err)
 	}
 	return answer, nil
+}
+
+// encode returns the body in the client's content coding.
+func (c *Client) encode(write func(dst []byte) []byte) *body {
+	b := take(&plain)
+	b.text = write(b.text)
+	if c.coding == None {
+		return b
+	}
+	defer b.done()
+	z := take(&compressed)
+	z.text = Compress(c.coding, z.text, b.text)
+	return z
 }
 
 // withoutURL takes the URL out of an error, which goes to logs and status: its query may be a secret.
@@ -154,8 +162,8 @@ func (c *Client) dress(req *http.Request, contentType, id string) {
 	if id != "" {
 		req.Header.Set("Idempotency-Key", strconv.Quote(id))
 	}
-	if coding := c.compressor.Coding(); coding != "" {
-		req.Header.Set("Content-Encoding", coding)
+	if c.coding != None {
+		req.Header.Set("Content-Encoding", c.coding)
 	}
 	switch {
 	case c.config.Bearer != "":

@@ -5,7 +5,7 @@ package httppost
 
 import (
 	"bytes"
-	"fmt"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -26,56 +26,44 @@ const window = 512 << 10
 
 var codings = []string{Zstd, Gzip, None}
 
-// Compressor compresses one text after another. It is not safe for concurrent use.
-type Compressor struct {
-	coding string
-	zstd   *zstd.Encoder
-	gzip   *gzip.Writer
-	out    bytes.Buffer // of gzip
-	buf    []byte       // of zstd
+// A compressor takes some 2 MiB. Clients share them: each config has its own client, and in a reload two of them are there.
+var (
+	zstds = sync.Pool{New: func() any { return newZstd() }}
+	gzips = sync.Pool{New: func() any { return newGzip() }}
+)
+
+func newZstd() *zstd.Encoder {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(window))
+	if err != nil {
+		panic("BUG: zstd refuses its options: " + err.Error())
+	}
+	return z
 }
 
-// NewCompressor returns a compressor for a content coding, at its fastest level: the text is repetitive enough.
-func NewCompressor(coding string) (*Compressor, error) {
-	c := &Compressor{coding: coding}
-	var err error
+func newGzip() *gzip.Writer {
+	z, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+	if err != nil {
+		panic("BUG: gzip refuses its level: " + err.Error())
+	}
+	return z
+}
+
+// Compress appends a text in a content coding, at the fastest level: log lines are repetitive enough.
+func Compress(coding string, dst, text []byte) []byte {
 	switch coding {
-	case None:
 	case Zstd:
-		c.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-			zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(window))
+		z := zstds.Get().(*zstd.Encoder)
+		defer zstds.Put(z)
+		return z.EncodeAll(text, dst)
 	case Gzip:
-		c.gzip, err = gzip.NewWriterLevel(&c.out, gzip.BestSpeed)
-	default:
-		err = fmt.Errorf("unknown content coding %q", coding)
+		z := gzips.Get().(*gzip.Writer)
+		defer gzips.Put(z)
+		out := bytes.NewBuffer(dst)
+		z.Reset(out)
+		_, _ = z.Write(text) // only writing to a buffer could fail, and does not
+		_ = z.Close()
+		return out.Bytes()
 	}
-	return c, err
-}
-
-// Compress returns the compressed text, which is valid until the next call.
-func (c *Compressor) Compress(text []byte) ([]byte, error) {
-	switch {
-	case c.zstd != nil:
-		c.buf = c.zstd.EncodeAll(text, c.buf[:0])
-		return c.buf, nil
-	case c.gzip != nil:
-		c.out.Reset()
-		c.gzip.Reset(&c.out)
-		if _, err := c.gzip.Write(text); err != nil {
-			return nil, fmt.Errorf("compressing: %w", err)
-		}
-		if err := c.gzip.Close(); err != nil {
-			return nil, fmt.Errorf("compressing: %w", err)
-		}
-		return c.out.Bytes(), nil
-	}
-	return text, nil
-}
-
-// Coding is the value of Content-Encoding, empty for none.
-func (c *Compressor) Coding() string {
-	if c.coding == None {
-		return ""
-	}
-	return c.coding
+	return append(dst, text...)
 }

@@ -31,7 +31,7 @@ func TestErrorsDoNotQuoteTheURL(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Post(t.Context(), "text/plain", "id", nil); err == nil || strings.Contains(err.Error(), "s3cret") {
+	if _, err := c.Post(t.Context(), "text/plain", "id", line); err == nil || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("the error is %v", err)
 	}
 	t.Setenv("TEST_KEY", "s3cret\x7f")

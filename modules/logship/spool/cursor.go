@@ -33,6 +33,7 @@ type Cursor struct {
 	walk  walker        // of the segment in reading
 	read  *os.File      // that segment
 	at    *segment
+	lines []Line // of the chunk that was read last
 
 	failures int // of the disk in a row
 

@@ -42,7 +42,7 @@ func (s *Spool) keep() {
 }
 
 // prepare has those pages of the active segment present that are used next. Not all of them at once: they count as memory of
-// the process. If that fails, they come one by one as they are used.
+// the process; those that were used are given back for the same reason. If that fails, they come one by one as they are used.
 func (s *Spool) prepare() {
 	s.mapping.Lock()
 	defer s.mapping.Unlock()
@@ -50,10 +50,10 @@ func (s *Spool) prepare() {
 	defer s.mu.Unlock()
 	g := s.active()
 	for g.mapping != nil && g.present < g.capacity && g.end >= g.present-step {
-		from, to := g.present, min(g.present+step, g.capacity)
-		part := g.mapping[from:to]
+		memory, used, from, to := g.mapping, g.end, g.present, min(g.present+step, g.capacity)
 		s.mu.Unlock()
-		_ = populate(part)
+		_ = populate(memory[from:to])
+		_ = forget(memory, used) // else the syncer does
 		s.mu.Lock()
 		g.present = to
 	}

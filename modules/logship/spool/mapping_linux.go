@@ -77,7 +77,8 @@ func flush(memory []byte, from, to int64) error {
 	return nil
 }
 
-// forget gives back the memory of the pages before a place, which are on the disk. The kernel keeps them for who reads the file.
+// forget gives back the memory of the pages before a place, whose records are whole. The kernel keeps them, for the disk and for who
+// reads the file.
 func forget(memory []byte, to int64) error {
 	pages := int(to) / os.Getpagesize() * os.Getpagesize()
 	if memory == nil || pages == 0 {

@@ -25,7 +25,7 @@ type Line struct {
 type Chunk struct {
 	// Epoch is that in which they were added.
 	Epoch uint64
-	// Lines are in the order of their numbers.
+	// Lines are in the order of their numbers. They are valid until the next call of Read.
 	Lines []Line
 	// Damaged is how many lines before and between them could not be read.
 	Damaged uint64
@@ -145,7 +145,7 @@ func (c *Cursor) readFrom(from position, to extent, lines int, bytes int64) (*Ch
 		return nil, err
 	}
 	w := &c.walk
-	chunk := &Chunk{Epoch: from.seg.epoch, start: from, end: from}
+	chunk := &Chunk{Epoch: from.seg.epoch, Lines: c.lines[:0], start: from, end: from}
 	for len(chunk.Lines) < lines && (len(chunk.Lines) == 0 || w.off-from.off < bytes && w.buffered()) {
 		before := w.last
 		rec, ok, err := w.next()
@@ -168,6 +168,7 @@ func (c *Cursor) readFrom(from position, to extent, lines int, bytes int64) (*Ch
 		}
 	}
 	chunk.end = after(from, chunk, w, to)
+	c.lines = chunk.Lines
 	return chunk, nil
 }
 

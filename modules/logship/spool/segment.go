@@ -44,8 +44,9 @@ const (
 )
 
 // step is how many bytes of a mapping are made present at once, a multiple of the size of pages. Between one and two times as
-// many are present ahead of what is used: at 20 MB/s, the lines of a fifth of a second or more.
-const step = 4 << 20
+// many are present ahead of what is used: at 20 MB/s, the lines of a twentieth of a second or more. What was used is given back
+// as often.
+const step = 1 << 20
 
 // segment is one file of records. What changes is guarded by the spool's lock until the segment is sealed.
 type segment struct {

@@ -50,7 +50,6 @@ type Sink struct {
 
 	client *httppost.Client
 	index  index
-	body   []byte
 }
 
 // CaddyModule returns the Caddy module information.
@@ -154,8 +153,7 @@ func (s *Sink) Cleanup() error {
 
 // Send implements logship.Sink.
 func (s *Sink) Send(ctx context.Context, batch *logship.Batch) error {
-	s.body = appendBulk(s.body[:0], &s.index, batch)
-	answer, err := s.client.Post(ctx, "application/x-ndjson", "", s.body)
+	answer, err := s.client.Post(ctx, "application/x-ndjson", "", func(dst []byte) []byte { return appendBulk(dst, &s.index, batch) })
 	if err != nil {
 		return err
 	}

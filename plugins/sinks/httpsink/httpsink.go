@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -39,7 +40,6 @@ type Sink struct {
 	Format string `json:"format,omitempty"`
 
 	client *httppost.Client
-	body   []byte
 }
 
 // CaddyModule returns the Caddy module information.
@@ -91,19 +91,16 @@ func (s *Sink) Cleanup() error {
 
 // Send implements logship.Sink.
 func (s *Sink) Send(ctx context.Context, batch *logship.Batch) error {
-	contentType := "application/x-ndjson"
+	contentType, write := "application/x-ndjson", batch.AppendNDJSON
 	if s.Format == JSONArray {
-		contentType = "application/json"
-		s.body = appendArray(s.body[:0], batch)
-	} else {
-		s.body = batch.AppendNDJSON(s.body[:0])
+		contentType, write = "application/json", func(dst []byte) []byte { return appendArray(dst, batch) }
 	}
-	_, err := s.client.Post(ctx, contentType, batch.ID(), s.body)
+	_, err := s.client.Post(ctx, contentType, batch.ID(), write)
 	return err
 }
 
 func appendArray(dst []byte, batch *logship.Batch) []byte {
-	dst = append(dst, '[')
+	dst = append(slices.Grow(dst, batch.Room()), '[')
 	for i := range batch.Lines {
 		if i > 0 {
 			dst = append(dst, ',')

@@ -60,7 +60,6 @@ type Sink struct {
 
 	client *httppost.Client
 	push   push
-	body   []byte
 }
 
 // LabelField is a label that takes one of a few values from a field of the line.
@@ -215,8 +214,7 @@ func (s *Sink) Cleanup() error {
 // Send implements logship.Sink. Loki acknowledges by an empty answer; what it refuses of a batch, it names only in words, so
 // the batch is sent in halves then.
 func (s *Sink) Send(ctx context.Context, batch *logship.Batch) error {
-	s.body = s.push.append(s.body[:0], batch)
-	answer, err := s.client.Post(ctx, "application/json", "", s.body)
+	answer, err := s.client.Post(ctx, "application/json", "", func(dst []byte) []byte { return s.push.append(dst, batch) })
 	var status *httppost.StatusError
 	switch {
 	case err == nil && len(answer) > 0:
