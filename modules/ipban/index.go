@@ -76,15 +76,12 @@ func newIndex(of *routes) *index {
 // newShelf has room for n prefixes, and for a quarter more.
 func newShelf(n int) shelf {
 	n += n/4 + lineSlots
-	s := shelf{
+	return shelf{
 		lines:   make([]line, n/5+1), // five prefixes a line: hardly any has more than it has slots
 		cards:   make([]card, n+1),
 		seed:    [2]uint64{rand.Uint64(), rand.Uint64() | 1},
 		lengths: new([1 << regionBits]atomic.Uint64),
 	}
-	largePages(s.lines)
-	largePages(s.cards)
-	return s
 }
 
 // room returns the index, or a copy that is larger, if the routes do not fit in.
