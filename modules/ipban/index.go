@@ -14,24 +14,26 @@ import (
 const (
 	// indexMin is how many prefixes a table has that is worth an index: a shorter one stays in the processor's cache.
 	indexMin = 4096
-	// shortest and longest are the lengths of prefixes that have cards. A table with shorter ones, halves of all there is, is
+	// shortest and longest are the lengths of prefixes that have slots. A table with shorter ones, halves of all there is, is
 	// not looked up in the index; of longer ones, which only IPv6 has, the index knows in which /64 they are.
 	shortest, longest = 2, 64
 	// deeper stands for the length of what is longer.
 	deeper = longest + 1
 	// regionBits are how many bits of an address, or of its hash, choose its region; of IPv6, region6 are hashed.
 	regionBits, region6 = 15, 32
-	// lineSlots is how many slots a line of the processor's cache has.
-	lineSlots = 8
+	// bucketSlots is how many slots a bucket has: two lines of the processor's cache, which are read at once.
+	bucketSlots = 4
+	// taken marks a slot that holds a prefix.
+	taken = 1 << 63
 )
 
-// index finds the ban of an address with two looks into far memory, where the routing table of a long list takes several. It is a
-// hash table of all prefixes: of lines, whose slots refer to cards. An address is looked up under each length that prefixes
-// of its region have, the longest first.
+// index finds the ban of an address with one look into far memory, where the routing table of a long list takes several of which
+// each has to wait for the one before. It is a hash table of all prefixes, with what is known of a ban beside its prefix. An
+// address is looked up under each length that prefixes of its region have, the longest first.
 //
-// What counts is that no branch of the usual way depends on what is read and goes now here, now there: a processor that guesses
-// wrong stands still until the memory has answered, and one that guesses right has begun with the next request by then. So a
-// line is compared as a whole, and the card is taken for the right one until it has come.
+// What counts is that no branch of the usual way goes now here, now there by what is read: a processor that guesses wrong stands
+// still until the memory has answered, and one that guesses right has begun with the next request by then. So a bucket is
+// compared as a whole, and without branches.
 //
 // Readers take no lock and never wait: while the index is being changed, or where it has been while they looked, they ask the
 // routes of their view, which do not change. Nothing is deleted from it.
@@ -44,20 +46,20 @@ type index struct {
 
 // shelf is the part of an index for one family of addresses.
 type shelf struct {
-	lines   []line
-	cards   []card // those from 1 to used
+	buckets []bucket
 	used    int
+	room    int       // how many prefixes there may be
 	seed    [2]uint64 // nobody can choose prefixes that meet
 	lengths *[1 << regionBits]atomic.Uint64
 }
 
-// line has slots, of which those with a card come first: the upper half is of the prefix's hash, the lower the card's place.
-type line [lineSlots]atomic.Uint64
+// bucket has slots, of which those that are taken come first. One that is full is continued by the next.
+type bucket [bucketSlots]slot
 
-// card is a prefix and its ban.
-type card struct {
+// slot is a prefix and its ban: half a line of the processor's cache.
+type slot struct {
 	key     atomic.Uint64 // the prefix's address; of IPv6, its first half
-	made    atomic.Uint64 // as in entry
+	made    atomic.Uint64 // as in entry, with the bit taken
 	expires atomic.Int64
 	note    atomic.Pointer[note]
 }
@@ -75,10 +77,10 @@ func newIndex(of *routes) *index {
 
 // newShelf has room for n prefixes, and for a quarter more.
 func newShelf(n int) shelf {
-	n += n/4 + lineSlots
+	n += n/4 + 2*bucketSlots
 	return shelf{
-		lines:   make([]line, n/5+1), // five prefixes a line: hardly any has more than it has slots
-		cards:   make([]card, n+1),
+		buckets: make([]bucket, n/5*2+2), // no more than five prefixes for two buckets: few have more than they have slots
+		room:    n,
 		seed:    [2]uint64{rand.Uint64(), rand.Uint64() | 1},
 		lengths: new([1 << regionBits]atomic.Uint64),
 	}
@@ -149,14 +151,11 @@ func (x *index) find4(addr uint32, lasting int64) (prefix netip.Prefix, e entry,
 		length := bits.Len64(set) - 1 + shortest
 		set &^= 1 << (length - shortest)
 		key := addr &^ (1<<(32-length) - 1)
-		r := x.v4.seek(uint64(key), length)
-		if r == nil {
+		found := x.v4.seek(uint64(key), length)
+		if found == nil {
 			continue
 		}
-		if !r.is(uint64(key), length) { // another prefix has its tag
-			return netip.Prefix{}, entry{}, false, false
-		}
-		if e = r.entry(); e.expires > lasting || e.inForce() {
+		if e = found.entry(); e.expires > lasting || e.inForce() {
 			a := [4]byte{byte(key >> 24), byte(key >> 16), byte(key >> 8), byte(key)}
 			return netip.PrefixFrom(netip.AddrFrom4(a), length), e, true, true
 		}
@@ -169,14 +168,14 @@ func (x *index) find6(addr uint64, lasting int64) (prefix netip.Prefix, e entry,
 		length := bits.Len64(set) - 1 + shortest
 		set &^= 1 << (length - shortest)
 		key := addr &^ (1<<max(longest-length, 0) - 1)
-		r := x.v6.seek(key, length)
-		if r == nil {
+		found := x.v6.seek(key, length)
+		if found == nil {
 			continue
 		}
-		if length == deeper || !r.is(key, length) {
+		if length == deeper {
 			return netip.Prefix{}, entry{}, false, false
 		}
-		if e = r.entry(); e.expires > lasting || e.inForce() {
+		if e = found.entry(); e.expires > lasting || e.inForce() {
 			var a [16]byte
 			binary.BigEndian.PutUint64(a[:], key)
 			return netip.PrefixFrom(netip.AddrFrom16(a), length), e, true, true
@@ -186,15 +185,19 @@ func (x *index) find6(addr uint64, lasting int64) (prefix netip.Prefix, e entry,
 }
 
 // fits reports whether there is room for n more prefixes.
-func (s *shelf) fits(n int) bool { return s.used+n < len(s.cards) }
+func (s *shelf) fits(n int) bool { return s.used+n <= s.room }
 
-// grown copies the shelf into a larger one.
+// grown copies the shelf into a larger one, with room for n more.
 func (s *shelf) grown(n int) shelf {
 	larger := newShelf(s.used + n)
 	larger.lengths = s.lengths
-	for i := 1; i <= s.used; i++ {
-		e := s.cards[i].entry()
-		larger.put(s.cards[i].key.Load(), int(e.made&0xff), e)
+	for i := range s.buckets {
+		for j := range s.buckets[i] {
+			if from := &s.buckets[i][j]; from.made.Load() != 0 {
+				e := from.entry()
+				larger.put(from.key.Load(), int(e.made&0xff), e)
+			}
+		}
 	}
 	return larger
 }
@@ -209,29 +212,25 @@ func (s *shelf) mark(first, last uint64, length int) {
 	}
 }
 
-// first is the line where the search for a prefix begins, and the tag in its slot.
-func (s *shelf) first(key uint64, length int) (at, tag uint64) {
+// first is the bucket where the search for a prefix begins.
+func (s *shelf) first(key uint64, length int) uint64 {
 	high, low := bits.Mul64(key^s.seed[0], s.seed[1]+uint64(length)*golden)
-	at, rest := bits.Mul64(high^low, uint64(len(s.lines)))
-	return at, rest>>32 | 1 // never that of an empty slot
+	at, _ := bits.Mul64(high^low, uint64(len(s.buckets)))
+	return at
 }
 
-// seek returns the card that a prefix's tag refers to, or nil.
-func (s *shelf) seek(key uint64, length int) *card {
-	for at, tag := s.first(key, length); ; {
-		l, found := &s.lines[at], uint64(0)
-		for i := range l {
-			if v := l[i].Load(); v>>32 == tag {
-				found = v
-			}
+// seek returns the slot of a prefix, or nil.
+func (s *shelf) seek(key uint64, length int) *slot {
+	for at := s.first(key, length); ; {
+		b := &s.buckets[at]
+		n := b[0].is(key, length)&1 | b[1].is(key, length)&2 | b[2].is(key, length)&3 | b[3].is(key, length)&4 // its number, from 1
+		if n != 0 {
+			return &b[(n-1)%bucketSlots]
 		}
-		if ref := found & (1<<32 - 1); ref != 0 {
-			return &s.cards[ref]
-		}
-		if l[lineSlots-1].Load() == 0 {
+		if b[bucketSlots-1].made.Load() == 0 {
 			return nil
 		}
-		if at++; at == uint64(len(s.lines)) {
+		if at++; at == uint64(len(s.buckets)) {
 			at = 0
 		}
 	}
@@ -239,43 +238,41 @@ func (s *shelf) seek(key uint64, length int) *card {
 
 // put sets the ban of a prefix.
 func (s *shelf) put(key uint64, length int, e entry) {
-	e.made = e.made&^0xff | uint64(length)
-	at, tag := s.first(key, length)
-	for i := 0; ; {
-		v := s.lines[at][i].Load()
-		if v == 0 {
-			s.used++
-			s.cards[s.used].set(key, e)
-			s.lines[at][i].Store(tag<<32 | uint64(s.used))
-			return
-		}
-		if r := &s.cards[v&(1<<32-1)]; v>>32 == tag && r.is(key, length) {
-			r.set(key, e)
-			return
-		}
-		if i++; i == lineSlots {
-			i = 0
-			if at++; at == uint64(len(s.lines)) {
-				at = 0
+	e.made = e.made&^0xff | uint64(length) | taken
+	to := s.seek(key, length)
+	if to == nil {
+		to = s.free(key, length)
+		s.used++
+	}
+	to.key.Store(key)
+	to.made.Store(e.made)
+	to.expires.Store(e.expires)
+	to.note.Store(e.note)
+}
+
+// free returns the slot for a prefix that has none.
+func (s *shelf) free(key uint64, length int) *slot {
+	for at := s.first(key, length); ; {
+		for i := range s.buckets[at] {
+			if to := &s.buckets[at][i]; to.made.Load() == 0 {
+				return to
 			}
+		}
+		if at++; at == uint64(len(s.buckets)) {
+			at = 0
 		}
 	}
 }
 
-func (r *card) set(key uint64, e entry) {
-	r.key.Store(key)
-	r.made.Store(e.made)
-	r.expires.Store(e.expires)
-	r.note.Store(e.note)
+// is returns all ones if the slot is the prefix's, else 0, without a branch.
+func (s *slot) is(key uint64, length int) uint64 {
+	other := (s.key.Load() ^ key) | (s.made.Load()&(taken|0xff) ^ (taken | uint64(length)))
+	return ((other | -other) >> 63) - 1
 }
 
-// is reports whether the card is that of a prefix.
-func (r *card) is(key uint64, length int) bool {
-	return r.key.Load() == key && int(r.made.Load()&0xff) == length
-}
-
-func (r *card) entry() entry {
-	return entry{made: r.made.Load(), expires: r.expires.Load(), note: r.note.Load()}
+// entry reads what the slot holds.
+func (s *slot) entry() entry {
+	return entry{made: s.made.Load() &^ taken, expires: s.expires.Load(), note: s.note.Load()}
 }
 
 func word4(addr netip.Addr) uint32 {
