@@ -19,7 +19,7 @@ type Recorder struct {
 	module string
 	names  []string // of the values: "outcome", then the details
 	keys   []string // of the placeholders, in the same order
-	hidden string   // a placeholder by which Attach finds what it attached before
+	hidden string   // the variable of a request in which Attach finds what it attached before
 }
 
 // New returns a recorder for a module, named by its directive ("ip_ban"). A decision has an outcome, and further details

@@ -32,17 +32,19 @@ type Note struct {
 func (rec *Recorder) Attach(r *http.Request, note *Note, teller Teller, keeps func(before Teller) bool) {
 	ctx := r.Context()
 	note.rec, note.teller = rec, teller
-	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		first := rec.first(repl)
-		switch {
-		case first == nil:
-			note.latest = note
+	vars, _ := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
+	switch first, _ := vars[rec.hidden].(*Note); {
+	case vars == nil: // it is no request of Caddy's
+	case first == nil:
+		note.latest = note
+		vars[rec.hidden] = note
+		if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 			repl.Map(note.placeholder)
-		case keeps != nil && keeps(first.latest.teller):
-			return
-		default:
-			first.latest = note
 		}
+	case keeps != nil && keeps(first.latest.teller):
+		return
+	default:
+		first.latest = note
 	}
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.Logs == nil {
 		return // it writes no access log, and adding a field costs three allocations
@@ -52,18 +54,8 @@ func (rec *Recorder) Attach(r *http.Request, note *Note, teller Teller, keeps fu
 	}
 }
 
-// first finds the request's first note by a placeholder that nobody can write.
-func (rec *Recorder) first(repl *caddy.Replacer) *Note {
-	value, _ := repl.Get(rec.hidden)
-	note, _ := value.(*Note)
-	return note
-}
-
 // placeholder is a source of the request's replacer.
 func (n *Note) placeholder(name string) (any, bool) {
-	if name == n.rec.hidden {
-		return n, true
-	}
 	for i, key := range n.rec.keys {
 		if key == name {
 			return n.latest.teller.Tell(i), true

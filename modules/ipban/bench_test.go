@@ -33,47 +33,98 @@ func feedOf(r *rand.Rand, n int) []Change {
 	return changes
 }
 
-var million = sync.OnceValues(func() (*table, []Change) {
-	tab, changes := new(table), feedOf(rand.New(rand.NewPCG(1, 2)), 1_000_000)
-	tab.replace(changes, noLimit)
-	return tab, changes
+// million is a table of a million bans for good, and of as many for a day.
+var million = sync.OnceValues(func() (tables [2]*table, changes []Change) {
+	changes = feedOf(rand.New(rand.NewPCG(1, 2)), 1_000_000)
+	for i, lasts := range []time.Duration{0, 24 * time.Hour} {
+		tables[i] = new(table)
+		tables[i].keepTime() // as each minute while a config runs
+		for j := range changes {
+			changes[j].Expires = time.Time{}
+			if lasts > 0 {
+				changes[j].Expires = changes[j].Created.Add(lasts)
+			}
+		}
+		tables[i].replace(changes, noLimit)
+	}
+	return tables, changes
 })
 
 // BenchmarkFind looks up addresses in a table of a million prefixes: of 1,000 clients, as a proxy has at a time, and of
-// 65,536, which no processor keeps in its cache. Beside it, what the routing table alone takes to say yes or no.
+// 65,536, which no processor keeps in its nearest cache. Beside it, what the routing table alone takes to say yes or no, and
+// the floor: one read for each client from an array as large as the index, alone and as a chain in which each waits for the
+// one before; and the clock, which a ban that ends has to be compared with.
 func BenchmarkFind(b *testing.B) {
-	tab, changes := million()
+	tables, changes := million()
 	r := rand.New(rand.NewPCG(3, 4))
 	for _, clients := range []int{1 << 10, 1 << 16} {
 		addrs := make([]netip.Addr, clients)
-		run := func(name string, pick func() netip.Addr) {
+		look := func(name, how string, find func(netip.Addr)) {
+			b.Run(fmt.Sprintf("%s/clients=%d/%s", name, clients, how), func(b *testing.B) {
+				b.ReportAllocs()
+				i := 0
+				for b.Loop() {
+					find(addrs[i&(clients-1)])
+					i++
+				}
+			})
+		}
+		run := func(name string, tab *table, pick func() netip.Addr) {
 			for i := range addrs {
 				addrs[i] = pick()
 			}
-			look := func(how string, find func(netip.Addr)) {
-				b.Run(fmt.Sprintf("%s/clients=%d/%s", name, clients, how), func(b *testing.B) {
-					b.ReportAllocs()
-					i := 0
-					for b.Loop() {
-						find(addrs[i&(clients-1)])
-						i++
-					}
-				})
-			}
-			look("table", func(addr netip.Addr) { tab.find(addr) })
-			look("bart_alone", func(addr netip.Addr) { tab.load().Contains(addr) })
+			look(name, "table", func(addr netip.Addr) { tab.find(addr) })
+			look(name, "bart_alone", func(addr netip.Addr) { tab.load().Contains(addr) })
 		}
-		run("passed", func() netip.Addr {
+		run("passed", tables[0], func() netip.Addr {
 			return netip.AddrFrom4([4]byte{byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32())})
 		})
-		run("banned", func() netip.Addr { return changes[r.IntN(len(changes))].Prefix.Addr() })
+		one := func() netip.Addr { return changes[r.IntN(len(changes))].Prefix.Addr() }
+		run("banned", tables[0], one)
+		run("banned_for_a_day", tables[1], one)
+		floor(b, r, clients)
 	}
+	b.Run("floor/clock", func(b *testing.B) {
+		for b.Loop() {
+			_ = time.Now().UnixNano()
+		}
+	})
+}
+
+// floor reads an array of 64 MiB at as many places as there are clients.
+func floor(b *testing.B, r *rand.Rand, clients int) {
+	array, places := make([]uint64, 8<<20), make([]uint64, clients)
+	for i := range array {
+		array[i] = 1 // which has the system give the memory
+	}
+	stretch := uint64(len(array) / clients)
+	for i, at := range r.Perm(clients) { // no place comes twice
+		places[i] = uint64(at)*stretch + r.Uint64N(stretch)
+	}
+	for i, place := range places {
+		array[place] = places[(i+1)%clients]
+	}
+	b.Run(fmt.Sprintf("floor/clients=%d/read", clients), func(b *testing.B) {
+		i, sum := 0, uint64(0)
+		for b.Loop() {
+			sum += array[places[i&(clients-1)]]
+			i++
+		}
+		runtime.KeepAlive(sum)
+	})
+	b.Run(fmt.Sprintf("floor/clients=%d/read_of_a_chain", clients), func(b *testing.B) {
+		at := places[0]
+		for b.Loop() {
+			at = array[at]
+		}
+		runtime.KeepAlive(at)
+	})
 }
 
 // BenchmarkApply changes a table of a million prefixes.
 func BenchmarkApply(b *testing.B) {
-	tab, _ := million()
-	r := rand.New(rand.NewPCG(5, 6))
+	tables, _ := million()
+	tab, r := tables[0], rand.New(rand.NewPCG(5, 6))
 	for _, n := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprintf("changes=%d", n), func(b *testing.B) {
 			b.ReportAllocs()

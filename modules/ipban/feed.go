@@ -91,6 +91,7 @@ func (f *feed) sweep(ctx context.Context) {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
 	for {
+		f.list.table.keepTime()
 		select {
 		case <-ctx.Done():
 			return

@@ -4,14 +4,11 @@
 package ipban
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"sync/atomic"
 )
 
 const (
-	// filterMin is how many prefixes a table has that is worth a filter: a shorter one stays in the processor's cache.
-	filterMin = 4096
 	// filterBits is how many bits of an address, or of its hash, choose a bit: 2 MiB for each family.
 	filterBits = 24
 	// filter6 is how much of an IPv6 address is hashed.
@@ -29,16 +26,6 @@ const (
 type filter struct {
 	v4, v6 [1 << filterBits / 64]uint64
 	wide6  atomic.Bool // a prefix shorter than filter6 is there: it has too many hashes
-}
-
-// newFilter makes the filter of a table, or none if it is short.
-func newFilter(of *routes) *filter {
-	if of.Size() < filterMin {
-		return nil
-	}
-	f := new(filter)
-	f.add(of)
-	return f
 }
 
 // add sets the bits of all prefixes of a table.
@@ -86,12 +73,10 @@ func (f *filter) mayHold(addr netip.Addr) bool {
 
 // slot4 is the /24 of an IPv4 address.
 func slot4(addr netip.Addr) uint32 {
-	a := addr.As4()
-	return binary.BigEndian.Uint32(a[:]) >> (32 - filterBits)
+	return word4(addr) >> (32 - filterBits)
 }
 
 // slot6 is the hash of an IPv6 address's /48.
 func slot6(addr netip.Addr) uint32 {
-	a := addr.As16()
-	return uint32(binary.BigEndian.Uint64(a[:8]) >> (64 - filter6) * golden >> (64 - filterBits))
+	return uint32(word6(addr) >> (64 - filter6) * golden >> (64 - filterBits))
 }

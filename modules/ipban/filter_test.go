@@ -12,25 +12,25 @@ import (
 // The filter never denies what the table holds, however the table came about.
 func TestFilterHidesNoBan(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
-	feed := feedOf(r, 3*filterMin)
+	feed := feedOf(r, 3*indexMin)
 	built := map[string]func(*table){
 		"at once":    func(tab *table) { tab.replace(feed, noLimit) },
-		"in parts":   func(tab *table) { tab.extend(feed[:filterMin/2], noLimit); tab.extend(feed[filterMin/2:], noLimit) },
-		"by changes": func(tab *table) { tab.apply(feed[:filterMin+1], noLimit); tab.apply(feed[filterMin+1:], noLimit) },
+		"in parts":   func(tab *table) { tab.extend(feed[:indexMin/2], noLimit); tab.extend(feed[indexMin/2:], noLimit) },
+		"by changes": func(tab *table) { tab.apply(feed[:indexMin+1], noLimit); tab.apply(feed[indexMin+1:], noLimit) },
 		"swept": func(tab *table) {
 			tab.replace(feed, noLimit)
-			for _, c := range feed[:filterMin] {
+			for _, c := range feed[:indexMin] {
 				tab.apply([]Change{{Ban: c.Ban, Lift: true}}, noLimit)
 			}
 			tab.sweep()
-			tab.apply(feed[:filterMin], noLimit)
+			tab.apply(feed[:indexMin], noLimit)
 		},
 	}
 	for name, build := range built {
 		tab := new(table)
 		build(tab)
-		if tab.current.Load().filter == nil {
-			t.Fatalf("%s: no filter", name)
+		if tab.current.Load().index == nil {
+			t.Fatalf("%s: no index", name)
 		}
 		for _, c := range feed {
 			if _, _, ok := tab.find(c.Prefix.Addr()); !ok {

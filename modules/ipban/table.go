@@ -21,6 +21,9 @@ import (
 // The zero table is empty.
 type table struct {
 	current atomic.Pointer[view]
+	// lasting is a Unix time in nanoseconds of which it is known that it is not over: a ban that ends later is in force, and
+	// the clock, which costs more than a lookup, need not be read. 0 if nobody keeps it.
+	lasting atomic.Int64
 
 	sweeping sync.Mutex // held through a sweep; taken before mu
 
@@ -33,25 +36,11 @@ type table struct {
 
 type routes = bart.Table[entry]
 
-// view is what readers see: the routes and, if there are many, what makes looking things up in them quick.
+// view is what readers see: the routes and, if they are many, what makes looking addresses up in them quick.
 type view struct {
 	routes *routes
-	filter *filter // knows all routes; nil if they are few
-	recent *recent // nil if filter is
-	mark   *mark
+	index  *index // knows all routes; nil if they are few
 }
-
-// newView makes a view of routes that have a filter, or none.
-func newView(of *routes, f *filter) *view {
-	v := &view{routes: of, filter: f, mark: new(mark)}
-	if f != nil {
-		v.recent = new(recent)
-	}
-	return v
-}
-
-// next makes the view that follows v.
-func (v *view) next(of *routes) *view { return &view{of, v.filter, v.recent, new(mark)} }
 
 // entry is what a prefix maps to; 24 bytes, as there may be a million.
 type entry struct {
@@ -109,6 +98,9 @@ func fromNano(n int64) time.Time {
 	return time.Unix(0, n).UTC()
 }
 
+// keepTime is called at least each sweepInterval. Where the clock jumps ahead, a ban may last so much longer than it should.
+func (t *table) keepTime() { t.lasting.Store(time.Now().Add(2 * sweepInterval).UnixNano()) }
+
 // load returns the current routes, which must not be changed.
 func (t *table) load() *routes {
 	if v := t.current.Load(); v != nil {
@@ -120,30 +112,38 @@ func (t *table) load() *routes {
 // publish makes next what readers see. added are the routes that the ones before did not have. The caller holds mu.
 func (t *table) publish(next, added *routes) {
 	old := t.current.Load()
-	if old == nil || old.filter == nil {
-		t.current.Store(newView(next, newFilter(next)))
+	if old == nil || old.index == nil {
+		t.current.Store(&view{next, newIndex(next)})
 		return
 	}
-	old.filter.add(added) // before the routes are seen: from the filter alone an address may pass
-	t.current.Store(old.next(next))
+	old.index.filter.add(added)
+	if x := old.index.room(added); x != old.index {
+		x.add(added)
+		t.current.Store(&view{next, x})
+		return
+	}
+	old.index.change(added, func() { t.current.Store(&view{next, old.index}) })
 }
 
 // find returns the longest ban in force that covers addr. A longer one that has expired hides nothing.
-func (t *table) find(addr netip.Addr) (prefix netip.Prefix, e entry, ok bool) {
+func (t *table) find(addr netip.Addr) (netip.Prefix, entry, bool) {
 	v := t.current.Load()
-	if v == nil || v.filter != nil && !v.filter.mayHold(addr) { // the way of nearly every request: the quickest questions first
+	if v == nil {
 		return netip.Prefix{}, entry{}, false
 	}
-	if v.recent == nil {
-		return v.find(addr)
+	if v.index != nil {
+		if !v.index.filter.mayHold(addr) { // the way of nearly every request
+			return netip.Prefix{}, entry{}, false
+		}
+		lasting := t.lasting.Load()
+		if lasting == 0 {
+			lasting = math.MaxInt64
+		}
+		if prefix, e, ok, sure := v.index.find(addr, lasting); sure {
+			return prefix, e, ok
+		}
 	}
-	if h := v.recent.find(addr, v.mark); h != nil && h.inForce() {
-		return h.prefix, h.entry, true
-	}
-	if prefix, e, ok = v.find(addr); ok {
-		v.recent.add(addr, v.mark, prefix, e)
-	}
-	return prefix, e, ok
+	return v.find(addr)
 }
 
 // find looks the address up in the routes.
@@ -330,9 +330,9 @@ func (t *table) sweep() {
 		}
 	}
 
-	var quick *filter
+	var quick *index
 	if compact != nil {
-		quick = newFilter(compact)
+		quick = newIndex(compact)
 	}
 
 	t.mu.Lock()
@@ -348,8 +348,10 @@ func (t *table) sweep() {
 	for _, delta := range missed {
 		compact.Union(delta)
 		if quick != nil {
+			quick.filter.add(delta)
+			quick = quick.room(delta)
 			quick.add(delta)
 		}
 	}
-	t.current.Store(newView(compact, quick))
+	t.current.Store(&view{compact, quick})
 }

@@ -48,7 +48,7 @@ for i, w in ipairs(windows) do
 			reply[n + 2] = math.ceil((w.ahead - 1) % w.interval) + 1
 		end
 		reply[n + 3] = w.room < low and math.ceil(w.ahead + (low - w.burst) * w.interval) or 0
-		w.drained = math.min(math.max(w.drained, now) + add * w.interval, now + w.burst * w.interval)
+		w.drained = math.max(w.drained, math.min(math.max(w.drained, now) + add * w.interval, now + w.burst * w.interval))
 		reply[n + 4] = math.ceil(w.drained)
 	else
 		w.drained = math.max(w.drained - math.min(low * w.interval, math.max(w.receipt - now, 0)), 0)

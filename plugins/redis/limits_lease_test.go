@@ -66,9 +66,7 @@ func TestLeaseFailsTogether(t *testing.T) {
 	take := func(key string) error {
 		return counters.Take(t.Context(), &reqlimit.Ask{Key: []byte(key), Rule: &rule, Cost: 1}, new(window.Result))
 	}
-	if err := take("warm"); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "Redis answers", func() bool { return take("warm") == nil })
 	server.Pause()
 	defer server.Resume()
 	begun := time.Now()
@@ -81,7 +79,7 @@ func TestLeaseFailsTogether(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if took := time.Since(begun); took > 2*time.Second {
+	if took := time.Since(begun); took > 5*time.Second { // one after the other they take ten
 		t.Errorf("50 requests failed after %v, want a few timeouts at most", took)
 	}
 }
@@ -152,7 +150,8 @@ func TestLeaseGivesBack(t *testing.T) {
 }
 
 // TestLeaseOvershoot lets four proxies compete for a limit that is far too low for them, over several windows: in no trailing
-// window do they pass more than the overshoot allows, and they use nearly all that there is.
+// window do they pass more than the overshoot allows, and they use nearly all that there is, which fails the test where figures
+// are measured: a machine that is busy may not send as many.
 func TestLeaseOvershoot(t *testing.T) {
 	server := gatehousetest.StartRedis(t)
 	const limit, period, proxies = 4000, 2 * time.Second, 4
@@ -194,6 +193,9 @@ func TestLeaseOvershoot(t *testing.T) {
 	// Each of the four windows begins to free a bucket late: 16/15 of a period.
 	least := limit * 4 * 15 / 16 * 95 / 100
 	t.Logf("%d passed in 4 windows of %d, worst trailing window %d over", len(passed), limit, over)
+	if !figuresCount() {
+		least = limit / 2
+	}
 	if over > limit/20 || len(passed) < least {
 		t.Errorf("%d passed (want at least %d), %d over the limit (want at most %d)", len(passed), least, over, limit/20)
 	}
@@ -334,7 +336,7 @@ func TestLimitsFromAHash(t *testing.T) {
 	table := c.Key("limits", "plans")
 	ask(t, c, "HSET", table, "gold", "3 1h", "staff", "unlimited", "broken", "3 1 hour please")
 	s := gatehousetest.Start(t, fmt.Sprintf(`{
-		redis %s
+		%s
 	}
 	:8080 {
 		request_limit hash {
@@ -346,7 +348,7 @@ func TestLimitsFromAHash(t *testing.T) {
 			}
 		}
 		respond ok
-	}`, server.URL()))
+	}`, option(server.URL())))
 	passed := func(key, plan string) (n int) {
 		for range 6 {
 			if s.Get("/", "X-Key: "+key, "X-Plan: "+plan).StatusCode == 200 {

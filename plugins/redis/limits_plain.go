@@ -45,13 +45,14 @@ func (plain) hand(list []*decision, cmd *goredis.Cmd) error {
 		return fmt.Errorf("%v: %w", cmd.Val(), errReply)
 	}
 	for i, d := range list {
-		reply, ok := replies[i].([]any)
-		if !ok || len(reply) == 0 {
-			d.err = fmt.Errorf("%v: %w", replies[i], errReply)
-			continue
+		reply, _ := replies[i].([]any)
+		if len(reply) > 0 {
+			if granted, ok := reply[0].(int64); ok {
+				d.granted, d.windows = granted, reply[1:]
+				continue
+			}
 		}
-		d.granted, _ = reply[0].(int64)
-		d.windows = reply[1:]
+		d.err = fmt.Errorf("%v: %w", replies[i], errReply)
 	}
 	return nil
 }

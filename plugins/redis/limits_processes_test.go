@@ -161,13 +161,30 @@ const (
 	fleetRequests    = 4 // a round, on each connection
 )
 
-// fleet starts proxies that share a policy with a limit of 100 in 30 s, and a key a round.
+// fleetPeriod is the limit's window: 30 s where figures are measured, and elsewhere as long as a round may take on a busy machine.
+func fleetPeriod() time.Duration {
+	if figuresCount() {
+		return 30 * time.Second
+	}
+	return 10 * time.Minute
+}
+
+// fleetRedis is the global option of the proxies: the default one where figures are measured, and elsewhere a patient one, as
+// a machine that is busy for long makes any Redis look silent.
+func fleetRedis(url string) string {
+	if figuresCount() {
+		return "redis " + url
+	}
+	return option(url)
+}
+
+// fleet starts proxies that share a policy with a limit of 100, and a key a round.
 func fleet(t *testing.T, server *gatehousetest.Redis, store string) []string {
 	t.Helper()
 	urls := make([]string, fleetProxies)
 	for i := range urls {
 		urls[i] = startProxy(t, fmt.Sprintf(`{
-			redis %s
+			%s
 			metrics
 		}
 		:8080 {
@@ -175,11 +192,11 @@ func fleet(t *testing.T, server *gatehousetest.Redis, store string) []string {
 			@limited not path /metrics
 			request_limit @limited fleet {
 				key {header.X-Round}
-				window %d 30s
+				window %d %s
 				store %s
 			}
 			respond @limited ok
-		}`, server.URL(), fleetLimit, store))
+		}`, fleetRedis(server.URL()), fleetLimit, fleetPeriod(), store))
 	}
 	return urls
 }
@@ -238,7 +255,7 @@ func round(t *testing.T, generators []*generator, name string, each int) int64 {
 	begun := time.Now()
 	close(begin)
 	group.Wait()
-	if took := time.Since(begun); took > 25*time.Second {
+	if took := time.Since(begun); took > fleetPeriod()*5/6 {
 		t.Errorf("round %s took %v: its window may have moved on", name, took)
 	}
 	if failed.Load() > 0 {
@@ -292,7 +309,8 @@ func fallbacks(t *testing.T, url string) int {
 	return total
 }
 
-// TestProcessesAdmitExactly lets four proxies, each with a generator of 200 connections, share a limit of 100 in 30 s.
+// TestProcessesAdmitExactly lets four proxies, each with a generator of 200 connections, share a limit of 100, in 30 s where
+// figures are measured.
 func TestProcessesAdmitExactly(t *testing.T) {
 	t.Run("atomic", func(t *testing.T) {
 		for i, n := range rounds(t, "redis") {

@@ -36,11 +36,12 @@ func (g GCRA) Check(words []uint32, w Window, now, cost int64) Verdict {
 	return v
 }
 
-// Add implements Algorithm. The receipt is when the cost has drained.
+// Add implements Algorithm. The receipt is when the cost has drained. What was counted under another rule, which takes longer to
+// drain than this one's burst, stays.
 func (g GCRA) Add(words []uint32, w Window, now, cost int64) int64 {
 	interval := g.Interval(w)
 	tat := max(get64(words), now) + min(cost, w.Burst)*interval
-	tat = min(tat, now+w.Burst*interval)
+	tat = max(get64(words), min(tat, now+w.Burst*interval))
 	put64(words, tat)
 	return tat
 }

@@ -244,6 +244,39 @@ func TestAlwaysLocksOut(t *testing.T) {
 	}
 }
 
+// TestLowRuleFreesNothing holds that refused requests that are counted under a low limit take nothing away from what was counted
+// of the same key under a high one.
+func TestLowRuleFreesNothing(t *testing.T) {
+	high := window.Window{Limit: 1000, Period: time.Minute}
+	low := window.Window{Limit: 10, Period: time.Minute}
+	for name, c := range map[string]struct {
+		algorithm window.Algorithm
+		words     int
+		burst     int64 // of high; low has 1
+	}{
+		"sliding": {window.Sliding{Buckets: 4}, window.Sliding{Buckets: 4}.Words(), 0},
+		"smooth":  {window.Smooth{}, window.Smooth{}.Words(), 0},
+		"gcra":    {window.GCRA{}, window.GCRA{}.Words(), 1000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			high, low := high, low
+			high.Burst, low.Burst = c.burst, min(c.burst, 1)
+			many, few := window.NewRule(high), window.NewRule(low)
+			words := make([]uint32, c.words)
+			var result window.Result
+			now := int64(time.Hour)
+			window.Decide(c.algorithm, words, c.words, &many, now, 900, true, &result)
+			if window.Decide(c.algorithm, words, c.words, &few, now, 1, true, &result); result.Allowed {
+				t.Fatal("900 requests are within a limit of 10")
+			}
+			window.Decide(c.algorithm, words, c.words, &many, now, 0, true, &result)
+			if left := result.States[0].Remaining; left > 100 {
+				t.Errorf("%d of 1000 remain after 900", left)
+			}
+		})
+	}
+}
+
 func TestRuleShares(t *testing.T) {
 	r := window.NewRule(window.Window{Limit: 10, Period: time.Second, Burst: 2}, window.Window{Limit: 100_000, Period: time.Minute})
 	s := r.Share(4)
