@@ -19,3 +19,21 @@ func PoisonForTest(h *Handler) {
 	defer h.cache.memory.arena.mu.Unlock()
 	h.cache.memory.arena.poison = true
 }
+
+// FillsForTest counts the requests that wait for fills, or read from them, which others lead, and the fills whose own client has
+// left.
+func FillsForTest() (followers, left int) {
+	caches.Range(func(_, value any) bool {
+		table := &value.(*cache).fills
+		table.mu.Lock()
+		defer table.mu.Unlock()
+		for _, f := range table.flights {
+			followers += int(f.followers.Load())
+			if f.left.Load() {
+				left++
+			}
+		}
+		return true
+	})
+	return followers, left
+}
