@@ -62,7 +62,7 @@ func newCache(open Opener, budget int64) (*cache, error) {
 	c := &cache{
 		store: store, seed: maphash.MakeSeed(), sweeps: make(chan struct{}, 1), stop: cancel, ended: make(chan struct{}),
 	}
-	c.fills.flights, c.fills.others = map[string]*fill{}, map[*fill]struct{}{}
+	c.fills.flights, c.fills.others = map[flight]*fill{}, map[*fill]struct{}{}
 	c.enforce(&config{budget: budget, inFlight: budget / 4}) // requests may come before the config has started
 	go c.sweepLoop(ctx)
 	return c, nil
@@ -132,6 +132,7 @@ func (c *cache) queryPolicies() []queryPolicy {
 func (c *cache) lookup(q *query) (o *object, soft bool, fwd string) {
 	value, ok := c.store.Get(q.key)
 	if !ok {
+		q.unknown = true
 		return nil, false, fwdURIMiss
 	}
 	r, ok := value.(*resource)

@@ -29,6 +29,8 @@ type request struct {
 	stale *object // that is validated; nil if nothing is stored
 	reuse reuse   // of stale
 	dry   string  // what a dry run would have done
+	// passed says that the answer is most likely not shared, and ends with its client.
+	passed bool
 }
 
 // fetch gets an answer from upstream, or from a fill that asks for the same.
@@ -41,14 +43,18 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	}
 	passed := c.passes.has(c.passID(q), time.Now())
 	if own || passed && req.stale == nil {
+		req.passed = true
 		return h.lead(w, r, next, req, c.fills.alone(q.key, c.generations.number.Load()), own || q.part != "" || conditional(q.header))
 	}
 	if passed || h.DryRun || asksAlone(req) {
 		return h.lead(w, r, next, req, c.fills.alone(q.key, c.generations.number.Load()), false)
 	}
-	fields := c.names(q.key)
+	var fields []varyField
+	if !q.unknown {
+		fields = c.names(q.key)
+	}
 	for range maxJoins {
-		f, leads := c.fills.join(q.key, flightOf(q, fields), c.generations.number.Load())
+		f, leads := c.fills.join(flightOf(q, fields), c.generations.number.Load())
 		if leads {
 			return h.lead(w, r, next, req, f, false)
 		}
@@ -173,23 +179,25 @@ func (h *Handler) followShared(w http.ResponseWriter, r *http.Request, req *requ
 func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, req *request, f *fill, own bool) (err error) {
 	l := h.newLead(w, r, req.query, f, req.fwd)
 	l.stale, l.reuse, l.own = req.stale, req.reuse, own
-	if l.stale == nil && !own && req.part == "" {
+	if l.stale == nil && !own && req.part == "" && !req.unknown {
 		if prefix := h.cache.prefix(req.query, h.maxObject()); prefix != nil {
 			l.prefix = prefix
 			defer prefix.release()
 		}
 	}
-	// The fill outlives its client if others wait for it, or if it is worth storing.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
-	defer cancel()
-	f.cancel, l.ctx = cancel, ctx
-	stop := context.AfterFunc(r.Context(), f.abandon)
-	defer stop()
+	l.ctx = r.Context()
+	if !req.passed { // the fill outlives its client if others wait for it, or if it is worth storing
+		ctx, cancel := context.WithCancel(context.WithoutCancel(l.ctx))
+		defer cancel()
+		f.cancel, l.ctx = cancel, ctx
+		stop := context.AfterFunc(r.Context(), f.abandon)
+		defer stop()
+	}
 	defer h.endFill(l)
-	err = l.ask(next, l.upstreamRequest(ctx))
+	err = l.ask(next, l.upstreamRequest(l.ctx))
 	if l.mode == again {
 		l.restart()
-		err = l.ask(next, l.upstreamRequest(ctx))
+		err = l.ask(next, l.upstreamRequest(l.ctx))
 	}
 	return l.complete(err)
 }

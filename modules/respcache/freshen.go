@@ -40,7 +40,7 @@ func freshened(stored storedHeader, update http.Header) http.Header {
 		skipped = append(skipped, "Etag")
 	}
 	for name, values := range update {
-		if !slices.Contains(skipped, name) {
+		if !hopByHop(name) && !slices.Contains(skipped, name) {
 			merged[name] = slices.Clone(values)
 		}
 	}

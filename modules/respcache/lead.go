@@ -49,7 +49,7 @@ type lead struct {
 	// span is what a 206 carries that is going to be stored.
 	span span
 
-	before    http.Header // what outer handlers had set
+	before    http.Header // what outer handlers had set: the client's own, as long as nothing is decided
 	header    http.Header // what the next handler sees
 	mode      mode
 	status    int
@@ -57,12 +57,16 @@ type lead struct {
 	expected  int64 // Content-Length, or -1
 	reason    string
 	sent      chan error // of the goroutine that writes to the client; nil if there is none
+	// Of a small body that goes to the client once it is whole, without that goroutine.
+	small *serving // how it answers; nil for none
+	wrote bool     // the client has been written to, on the goroutine of its request
+	fault error    // of that
 }
 
 func (h *Handler) newLead(w http.ResponseWriter, r *http.Request, q *query, f *fill, fwd string) *lead {
 	l := &lead{h: h, w: w, r: r, q: q, f: f, fwd: fwd, expected: -1}
 	if w != nil {
-		l.before = w.Header().Clone()
+		l.before = w.Header()
 	}
 	l.header = l.before.Clone()
 	if l.header == nil {
@@ -99,10 +103,10 @@ func (l *lead) informational(status int) {
 	if l.w == nil {
 		return
 	}
-	h := l.w.Header()
+	h, saved := l.w.Header(), l.before.Clone()
 	copyInto(h, l.header)
 	l.w.WriteHeader(status)
-	copyInto(h, l.before)
+	copyInto(h, saved)
 }
 
 // copyInto makes dst hold what src does, and nothing else.
@@ -122,9 +126,23 @@ func (l *lead) Write(p []byte) (int, error) {
 	case direct:
 		return l.w.Write(p)
 	case shared:
-		return l.f.stream.write(l.ctx, p)
+		return l.writeShared(p)
 	}
 	return len(p), nil
+}
+
+// writeShared puts content into the stream. The client gets a small body as soon as it is whole, and a goroutine of its own if it
+// does not come at once.
+func (l *lead) writeShared(p []byte) (int, error) {
+	whole := l.small != nil && !l.wrote && l.f.stream.length()+int64(len(p)) == l.expected
+	if !whole {
+		l.detach()
+	}
+	n, err := l.f.stream.write(l.ctx, p)
+	if whole && err == nil {
+		l.deliver()
+	}
+	return n, err
 }
 
 // ReadFrom implements io.ReaderFrom: what passes goes the way of io.Copy, what is stored comes by Write.
@@ -146,6 +164,7 @@ func (l *lead) FlushError() error {
 	if l.mode == direct {
 		return http.NewResponseController(l.w).Flush()
 	}
+	l.detach()
 	return nil
 }
 
@@ -279,7 +298,7 @@ func (l *lead) confirm(resp response) {
 	case reason == "" && !ok:
 		reason = reasonTags
 	}
-	o := l.newObject(resp, t, merged, fields)
+	o := l.newObject(resp, t, nil, fields)
 	o.removed, o.accepted, o.varies = l.stale.removed, l.stale.accepted, o.varies || l.stale.varies
 	o.body, o.length, o.first, o.total = l.stale.body, l.stale.length, l.stale.first, l.stale.total
 	o.mark(namesOf(&l.q.target, tags, groups))
@@ -325,8 +344,7 @@ func (l *lead) serveStale(why string) {
 
 // finishBody writes the body of an object, and keeps how that went for the end of the request.
 func (l *lead) finishBody(o *object, s *serving, m *multipart) {
-	l.sent = make(chan error, 1)
-	l.sent <- o.writeBody(l.w, s, m)
+	l.wrote, l.fault = true, o.writeBody(l.w, s, m)
 }
 
 // complete ends the fill after the next handler has returned with err, and reports what the handler returns.
@@ -352,10 +370,13 @@ func (l *lead) complete(err error) error {
 // awaitClient waits until the client has its answer. A client that has part of one must not take it for the whole: its
 // connection is cut, as net/http does for a handler that panics with ErrAbortHandler.
 func (l *lead) awaitClient(err error) error {
-	if l.sent == nil {
+	switch {
+	case l.sent != nil:
+		l.fault = <-l.sent
+	case !l.wrote && l.small == nil:
 		return err
 	}
-	sent := <-l.sent
+	sent := l.fault
 	if l.mode == shared && (err != nil || sent != nil || l.reason == reasonBroken) {
 		panic(http.ErrAbortHandler)
 	}

@@ -294,7 +294,7 @@ func (l *lead) confirmsPart() bool {
 	}
 	// Another Date may make a date in If-Range a weak one.
 	merged := object{
-		header: keepHeader(freshened(l.stale.header, l.header), nil), first: l.stale.first, length: l.stale.length, total: l.stale.total,
+		header: keepHeader(freshened(l.stale.header, l.header), nil, nil), first: l.stale.first, length: l.stale.length, total: l.stale.total,
 	}
 	return merged.holds(l.q)
 }
