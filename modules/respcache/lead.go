@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -251,7 +252,8 @@ func (l *lead) pass(reason string) {
 	plain := storedHeader{{"Etag", first1(l.header["Etag"])}, {"Last-Modified", first1(l.header["Last-Modified"])}, {"Date", first1(l.header["Date"])}}
 	unchanged := !l.own && l.status == http.StatusOK && notModified(l.q.header, plain, time.Now())
 	h := l.w.Header()
-	copyInto(h, l.header)
+	clear(h)
+	maps.Copy(h, l.header) // which nobody uses any more
 	status := cacheStatus{fwd: l.fwd, fwdStatus: l.status, key: l.q.key, detail: reason}
 	l.q.dryDetail(&status)
 	h["Cache-Status"] = append(h["Cache-Status"], status.String())
