@@ -41,7 +41,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if !own {
 		own = h.readRange(req)
 	}
-	passed := c.passes.has(c.passID(q), time.Now())
+	passed := c.passes.has(c.passID(q))
 	if own || passed && req.stale == nil {
 		req.passed = true
 		return h.lead(w, r, next, req, c.fills.alone(q.key, c.generations.number.Load()), own || q.part != "" || conditional(q.header))
@@ -55,6 +55,9 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	}
 	for range maxJoins {
 		f, leads := c.fills.join(flightOf(q, fields), c.generations.number.Load())
+		if leads && h.serveNew(w, r, next, req, f) {
+			return nil
+		}
 		if leads {
 			return h.lead(w, r, next, req, f, false)
 		}
@@ -68,6 +71,28 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		fields = other
 	}
 	return h.lead(w, r, next, req, c.fills.alone(q.key, c.generations.number.Load()), false)
+}
+
+// serveNew answers from the store after all, if another fill has ended since nothing was found there: or of a crowd, some who looked
+// before and joined after would each ask the origin. It ends the fill then.
+func (h *Handler) serveNew(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, req *request, f *fill) bool {
+	if req.stale != nil {
+		return false
+	}
+	o, soft, _ := h.cache.lookup(req.query)
+	if o == nil {
+		return false
+	}
+	defer o.release()
+	plan := planReuse(&o.terms, &req.directives, o.age(time.Now()), soft)
+	if plan.use != useFresh {
+		return false
+	}
+	f.object = o
+	f.settle(finished)
+	h.cache.fills.remove(f)
+	h.serveStored(w, r, next, req.query, o, plan)
+	return true
 }
 
 // asksAlone reports whether a request waits for no other one: it wants more than what is stored for everybody, or the answer has to
@@ -84,7 +109,7 @@ func asksAlone(req *request) bool {
 func (h *Handler) readRange(req *request) (own bool) {
 	var wish rangeWish
 	wish, req.part = wishOf(req.header)
-	if wish == partWish && (req.stale != nil && !req.stale.partial() || h.cache.unranged.has(h.cache.passID(req.query), time.Now())) {
+	if wish == partWish && (req.stale != nil && !req.stale.partial() || h.cache.unranged.has(h.cache.passID(req.query))) {
 		req.part = ""
 	}
 	return wish == ownWish && (req.stale == nil || req.stale.partial())

@@ -55,7 +55,8 @@ type lead struct {
 	mode      mode
 	status    int
 	requested time.Time
-	expected  int64 // Content-Length, or -1
+	received  time.Time // the header
+	expected  int64     // Content-Length, or -1
 	reason    string
 	sent      chan error // of the goroutine that writes to the client; nil if there is none
 	// Of a small body that goes to the client once it is whole, without that goroutine.
@@ -95,7 +96,8 @@ func (l *lead) WriteHeader(status int) {
 		l.informational(status)
 	default:
 		l.status = status
-		l.decide(time.Now())
+		l.received = time.Now()
+		l.decide()
 	}
 }
 
@@ -170,8 +172,8 @@ func (l *lead) FlushError() error {
 }
 
 // decide is called once, when the header of the answer is known.
-func (l *lead) decide(now time.Time) {
-	resp := response{status: l.status, header: l.header, requested: l.requested, received: now}
+func (l *lead) decide() {
+	resp := response{status: l.status, header: l.header, requested: l.requested, received: l.received}
 	if l.stale != nil {
 		switch {
 		case l.asked && l.status == http.StatusNotModified && selects(l.header, l.stale.header) && l.confirmsPart():
@@ -180,6 +182,8 @@ func (l *lead) decide(now time.Time) {
 		case l.asked && l.status == http.StatusNotModified:
 			l.mode = again
 			return
+		case l.status == http.StatusOK && l.q.method == http.MethodHead:
+			l.head(resp)
 		case originFailed(l.status) && l.h.cache.usableAfterError(l.stale, l.f, &l.q.directives, l.reuse, l.h.serveStale):
 			l.mode = discarded
 			l.f.settle(notShared)
@@ -231,7 +235,7 @@ func (l *lead) ranged(resp *response) (reason string) {
 	case l.q.part == "":
 		return ""
 	case l.status == http.StatusOK:
-		l.h.cache.unranged.add(l.h.cache.passID(l.q), time.Now())
+		l.h.cache.unranged.add(l.h.cache.passID(l.q), l.received)
 	}
 	return reasonNotWhole
 }
@@ -246,11 +250,11 @@ func (l *lead) pass(reason string) {
 	}
 	// What the client itself asked for, and what passes, says nothing about the next answer.
 	if reason != reasonNoRoom && reason != reasonRequest && reason != reasonVaryTooLong && l.status < 500 && l.q.method == http.MethodGet && !l.own && !l.chosenRange(reason) {
-		l.h.cache.passes.add(l.h.cache.passID(l.q), time.Now())
+		l.h.cache.passes.add(l.h.cache.passID(l.q), l.received)
 	}
 	// The client's conditions were taken off for the cache's sake: they hold for the client still.
 	plain := storedHeader{{"Etag", first1(l.header["Etag"])}, {"Last-Modified", first1(l.header["Last-Modified"])}, {"Date", first1(l.header["Date"])}}
-	unchanged := !l.own && l.status == http.StatusOK && notModified(l.q.header, plain, time.Now())
+	unchanged := !l.own && l.status == http.StatusOK && notModified(l.q.header, plain, l.received)
 	h := l.w.Header()
 	clear(h)
 	maps.Copy(h, l.header) // which nobody uses any more
@@ -280,39 +284,9 @@ func (l *lead) chosenRange(reason string) bool {
 // confirm takes in a 304: the stored answer holds, with the header as the 304 updates it. RFC 9111 section 4.3.4.
 func (l *lead) confirm(resp response) {
 	l.mode = discarded
-	merged := freshened(l.stale.header, l.header)
-	for name, values := range l.before { // set by outer handlers, and no part of the 304
-		if slices.Equal(l.header[name], values) && l.stale.header.get(name) == "" {
-			delete(merged, name)
-		}
-	}
-	resp.status, resp.header = l.stale.status, merged
-	t, reason := storable(l.q.header, l.q.directives, resp, l.h.policy)
-	if reason == reasonSetCookie {
-		panic("BUG: a cookie was merged")
-	}
-	// The 304 may have brought another Vary, or other tags.
-	fields, unmatched := selecting(merged["Vary"], l.q.header)
-	tags, groups, ok := tagsOf(merged)
-	switch {
-	case reason == "" && unmatched != "":
-		reason = unmatched
-	case reason == "" && !ok:
-		reason = reasonTags
-	}
-	o := l.newObject(resp, t, nil, fields)
-	o.removed, o.accepted, o.varies = l.stale.removed, l.stale.accepted, o.varies || l.stale.varies
-	o.body, o.length, o.first, o.total = l.stale.body, l.stale.length, l.stale.first, l.stale.total
-	o.mark(namesOf(&l.q.target, tags, groups))
-	if !o.body.acquire() {
-		panic("BUG: the body of a held object is gone")
-	}
+	o, stored, shareable, reason := l.freshen(resp)
 	l.f.object = o
-	stored := false
-	if reason == "" {
-		stored, reason = l.h.cache.put(l.f, o, l.h.Variants, l.h.maxObject())
-	}
-	if stored && t.shareable() {
+	if stored && shareable {
 		l.f.settle(finished)
 	} else {
 		l.f.settle(notShared)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -186,6 +187,27 @@ func TestCollapsing(t *testing.T) {
 			p50, p99 := percentile(results, 50, first), percentile(results, 99, first)
 			keeps(t, p99 <= leader+10*time.Millisecond, "%d clients: first byte of the leader %v, of all p50 %v, p99 %v", n, leader, p50, p99)
 		})
+	}
+}
+
+// Who looked before an answer was stored, and asks after, is answered from the store.
+func TestAnswersThatCameMeanwhile(t *testing.T) {
+	d := newDirect(t, header("body", "Cache-Control: max-age=60"))
+	for i, want := range []string{"fwd=uri-miss", "; hit"} {
+		w := httptest.NewRecorder()
+		r := gatehousetest.Request(w, http.MethodGet, "http://example.com/", "203.0.113.7:1")
+		if err := respcache.FetchForTest(d.handler, w, r, d.next); err != nil {
+			t.Fatal(err)
+		}
+		if status := w.Header().Get("Cache-Status"); w.Body.String() != "body" || !strings.Contains(status, want) {
+			t.Errorf("request %d: %q, %s, want %s", i, w.Body, status, want)
+		}
+	}
+	if n := d.asked.Load(); n != 1 {
+		t.Errorf("the origin was asked %d times", n)
+	}
+	if followers, _ := respcache.FillsForTest(); followers != 0 {
+		t.Errorf("%d requests wait for ever", followers)
 	}
 }
 
