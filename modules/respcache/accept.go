@@ -67,8 +67,8 @@ func isZeroWeight(parameters string) bool {
 	return err == nil && q == 0
 }
 
-// normalized is the field that asks the upstream for the set, the best coding first, so that what is stored under a set depends on it alone; empty
-// for none.
+// normalized is the field that asks the upstream for the set, the best coding first, so that what is stored under a set depends on
+// it alone; empty for none.
 func (c codings) normalized() string {
 	return [...]string{
 		"", "gzip", "br", "br, gzip", "zstd", "zstd, gzip", "zstd, br", "zstd, br, gzip",

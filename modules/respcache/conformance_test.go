@@ -247,8 +247,9 @@ func sections() []section {
 				{answer: stale, body: "0123456789"}, {method: "HEAD", answer: append([]string{`ETag: "a"`, "X-A: 1"}, fresh...), body: "0123456789"},
 				{from: store, text: "0123456789", want: []string{"X-A: 1"}},
 			},
-			"the same, as far as it says": {
-				{answer: stale, body: "0123456789"}, {method: "HEAD", answer: fresh, body: "0123456789"}, {from: store, text: "0123456789"},
+			"no validator says nothing": {
+				{answer: stale, body: "0123456789"}, {method: "HEAD", answer: fresh, body: "0123456789"},
+				{answer: append([]string{"status 304", `ETag: "a"`}, fresh...), from: checked, text: "0123456789"},
 			},
 			"another tag": {
 				{answer: stale, body: "0123456789"}, {method: "HEAD", answer: append([]string{`ETag: "b"`}, fresh...), body: "0123456789"},

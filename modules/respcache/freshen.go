@@ -89,14 +89,22 @@ func (l *lead) freshen(resp response) (o *object, stored, shareable bool, reason
 }
 
 // head takes in the answer to a HEAD that was asked because the stored answer to GET is stale: it freshens that, or shows that it is
-// no more what a GET would get. RFC 9111 section 4.3.5. One in another coding says nothing about it.
+// no more what a GET would get. RFC 9111 section 4.3.5. One in another coding, or without a validator, says nothing about it: after a
+// purge it takes more than a header without objections for the body to be used again.
 func (l *lead) head(resp response) {
-	if first1(l.header["Content-Encoding"]) != l.stale.header.get("Content-Encoding") {
+	if first1(l.header["Content-Encoding"]) != l.stale.header.get("Content-Encoding") ||
+		len(l.header["Etag"])+len(l.header["Last-Modified"]) == 0 {
 		return
 	}
-	lines := l.header["Content-Length"]
+	same := selects(l.header, l.stale.header)
+	if len(l.header["Etag"]) == 0 {
+		same = first1(l.header["Last-Modified"]) == l.stale.header.get("Last-Modified")
+	}
+	if lines := l.header["Content-Length"]; len(lines) > 0 && lines[0] != strconv.FormatInt(l.stale.length, 10) {
+		same = false
+	}
 	switch {
-	case selects(l.header, l.stale.header) && (len(lines) == 0 || lines[0] == strconv.FormatInt(l.stale.length, 10)):
+	case same:
 		o, _, _, _ := l.freshen(resp)
 		o.release()
 	case l.fwd == fwdStale: // or clients could take from others what is fresh

@@ -197,6 +197,7 @@ func newResource(key string, objects []*object) *resource {
 			r.cost += o.cost()
 		}
 	}
+	clear(objects[len(r.objects):])
 	return r
 }
 

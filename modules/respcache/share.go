@@ -114,9 +114,9 @@ func (l *lead) newObject(resp response, t terms, outer http.Header, fields []var
 	return o
 }
 
-// small is the largest body that is written to the client on the goroutine of its request, if it comes at once: waking another
+// smallBody is the largest body that is written to the client on the goroutine of its request, if it comes at once: waking another
 // one for so little costs more than writing it.
-const small = 16 << 10
+const smallBody = 16 << 10
 
 // serveStream answers the client with a stream's object, and leaves its body to a goroutine unless it is small.
 func (l *lead) serveStream(o *object) {
@@ -130,7 +130,7 @@ func (l *lead) serveStream(o *object) {
 	}
 	l.q.dryDetail(&status)
 	writeHead(l.w, o, &s, &status, o.initialAge, o.initialAge >= time.Second || l.header["Age"] != nil)
-	if l.small = &s; l.expected < 0 || l.expected > small || l.prefix != nil {
+	if l.small = &s; l.expected < 0 || l.expected > smallBody || l.prefix != nil {
 		l.detach()
 	}
 }

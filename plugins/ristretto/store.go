@@ -37,8 +37,8 @@ const (
 
 // store is a window and a main part. Every key is in one of them.
 //
-// Writes go through one mutex, so that ristretto has few items on their way, of different keys: it loses updates, refuses deletions and holds
-// bodies without counting them while items wait in its queue. Filling an answer takes far longer than a write.
+// Writes go through one mutex, so that ristretto has few items on their way, of different keys: it loses updates, refuses deletions
+// and holds bodies without counting them while items wait in its queue. Filling an answer takes far longer than a write.
 type store struct {
 	budget, held, items   atomic.Int64
 	evicted, rejected     atomic.Uint64
