@@ -96,9 +96,9 @@ func (l *lead) head(resp response) {
 		len(l.header["Etag"])+len(l.header["Last-Modified"]) == 0 {
 		return
 	}
-	same := selects(l.header, l.stale.header)
-	if len(l.header["Etag"]) == 0 {
-		same = first1(l.header["Last-Modified"]) == l.stale.header.get("Last-Modified")
+	same := l.stale.status == http.StatusOK && selects(l.header, l.stale.header)
+	if len(l.header["Etag"]) == 0 && first1(l.header["Last-Modified"]) != l.stale.header.get("Last-Modified") {
+		same = false
 	}
 	if lines := l.header["Content-Length"]; len(lines) > 0 && lines[0] != strconv.FormatInt(l.stale.length, 10) {
 		same = false
