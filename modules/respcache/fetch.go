@@ -138,7 +138,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, req *request, f
 	case streaming, finished:
 		o := f.object
 		if !o.acquire() {
-			return false, o.vary, nil // it is stored by now, or was not kept
+			return false, append([]varyField{}, o.vary...), nil // it is stored by now, or was not kept: never nil
 		}
 		defer o.release()
 		plan := planReuse(&o.terms, &req.directives, o.age(time.Now()), false)
