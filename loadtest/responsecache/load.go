@@ -28,6 +28,11 @@ type loaded struct {
 
 // load asks for a path on several connections, each as quickly as answers come.
 func load(row measurement, duration time.Duration, connections int) (loaded, error) {
+	probe, err := dial(row.process, row.address)
+	if err != nil {
+		return loaded{}, err
+	}
+	defer probe.Close()
 	var mu sync.Mutex
 	var total loaded
 	var errs []error
@@ -44,12 +49,20 @@ func load(row measurement, duration time.Duration, connections int) (loaded, err
 		})
 	}
 	group.Wait()
-	return total, errors.Join(errs...)
+	if err = errors.Join(errs...); err == nil {
+		return total, nil
+	}
+	select {
+	case <-row.process.ended:
+		return total, row.process.failure()
+	case <-time.After(100 * time.Millisecond): // for its end to be noticed
+		return total, err
+	}
 }
 
 // ask uses one connection. It reads as little of answers as it can, to leave the machine to the proxy.
 func ask(row measurement, deadline time.Time) (requests, size int, err error) {
-	conn, err := dial(row.address)
+	conn, err := dial(row.process, row.address)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -124,18 +137,22 @@ func chunked(reader *bufio.Reader) (size int, err error) {
 	}
 }
 
-// dial connects, waiting until the server listens.
-func dial(address string) (net.Conn, error) {
+// dial connects, waiting until the server listens. If the server has ended, the error says how.
+func dial(p *process, address string) (net.Conn, error) {
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		conn, err := net.DialTimeout("tcp", address, time.Second)
 		if err == nil {
 			return conn, conn.SetDeadline(time.Now().Add(time.Minute))
 		}
+		select {
+		case <-p.ended:
+			return nil, p.failure()
+		case <-time.After(20 * time.Millisecond):
+		}
 		if time.Now().After(deadline) {
 			return nil, err
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 
@@ -149,23 +166,75 @@ func free() string {
 	return listener.Addr().String()
 }
 
-func start(program string, args ...string) (*exec.Cmd, error) {
-	cmd := exec.Command(program, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", program, err)
-	}
-	return cmd, nil
+// process is a server that runs beside this program.
+type process struct {
+	*exec.Cmd
+	stderr tail
+	ended  chan struct{} // closed when err is known
+	err    error
 }
 
-func stop(cmd *exec.Cmd) {
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
+func start(program string, args ...string) (*process, error) {
+	p := &process{Cmd: exec.Command(program, args...), ended: make(chan struct{})}
+	p.Stderr = &p.stderr
+	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", program, err)
+	}
+	go func() {
+		p.err = p.Wait()
+		close(p.ended)
+	}()
+	return p, nil
+}
+
+func (p *process) stop() {
+	_ = p.Process.Kill()
+	<-p.ended
+}
+
+// failure says how the process ended, which it was not to do.
+func (p *process) failure() error {
+	how := "without an error"
+	if p.err != nil {
+		how = "with " + p.err.Error()
+	}
+	return fmt.Errorf("%s ended %s; the last that it wrote was:\n%s", p.Path, how, p.stderr.lines())
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+const (
+	tailBytes = 8 << 10
+	tailLines = 10
+)
+
+// Write implements io.Writer.
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, b...)
+	if excess := len(t.text) - tailBytes; excess > 0 {
+		t.text = append(t.text[:0], t.text[excess:]...)
+	}
+	return len(b), nil
+}
+
+// lines are the last ones.
+func (t *tail) lines() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lines := strings.Split(strings.TrimSpace(string(t.text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
 }
 
 // cpu is the time that a process has used: the fields utime and stime of proc_pid_stat(5), in ticks of 10 ms.
-func cpu(cmd *exec.Cmd) time.Duration {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+func cpu(p *process) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Process.Pid))
 	if err != nil {
 		return 0
 	}

@@ -18,7 +18,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,7 +27,7 @@ import (
 // measurement is one row of the report.
 type measurement struct {
 	name    string
-	process *exec.Cmd
+	process *process
 	address string
 	path    string
 	header  string
@@ -65,7 +64,7 @@ func run(gatehouse, nginx string, duration time.Duration, rounds, connections in
 	if err != nil {
 		return err
 	}
-	defer stop(proxy)
+	defer proxy.stop()
 	rows := []measurement{
 		{name: "respond, 1 KiB", process: proxy, address: ports[0], path: "/"},
 		{name: "hit, 1 KiB", process: proxy, address: ports[1], path: "/1024"},
@@ -78,7 +77,7 @@ func run(gatehouse, nginx string, duration time.Duration, rounds, connections in
 		if err != nil {
 			return err
 		}
-		defer stop(other)
+		defer other.stop()
 		rows = append(rows, measurement{name: "nginx proxy_cache, 256 KiB", process: other, address: ports[3], path: "/262144"})
 	}
 	fmt.Printf("%-28s %12s %12s %12s\n", "", "requests/s", "us CPU/req", "bytes")
@@ -157,7 +156,7 @@ func startUpstream() (string, error) {
 	return listener.Addr().String(), nil
 }
 
-func startNginx(program, dir, address, upstream string) (*exec.Cmd, error) {
+func startNginx(program, dir, address, upstream string) (*process, error) {
 	text := fmt.Sprintf(`daemon off;
 master_process off;
 pid %[1]s/nginx.pid;

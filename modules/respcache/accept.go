@@ -18,12 +18,6 @@ const (
 	zstd
 )
 
-// knownCodings is in the order in which they are named to the upstream: best first.
-var knownCodings = [...]struct {
-	name string
-	set  codings
-}{{"zstd", zstd}, {"br", brotli}, {"gzip", gzip}}
-
 // acceptedCodings reads an Accept-Encoding field, RFC 9110 section 12.5.3: a coding counts if its weight is not zero. x-gzip
 // is gzip (section 8.4.1.3). Raw fields differ from browser to browser; sets of three codings do not.
 func acceptedCodings(lines []string) (set codings) {
@@ -73,16 +67,12 @@ func isZeroWeight(parameters string) bool {
 	return err == nil && q == 0
 }
 
-// normalized is the field that asks the upstream for the set, so that what is stored under a set depends on it alone; empty
-// for none.
+// normalized is the field that asks the upstream for the set, the best coding first, so that what is stored under a set depends on
+// it alone; empty for none.
 func (c codings) normalized() string {
-	var names []string
-	for _, known := range knownCodings {
-		if c&known.set != 0 {
-			names = append(names, known.name)
-		}
-	}
-	return strings.Join(names, ", ")
+	return [...]string{
+		"", "gzip", "br", "br, gzip", "zstd", "zstd, gzip", "zstd, br", "zstd, br, gzip",
+	}[c&(gzip|brotli|zstd)]
 }
 
 // contentCoding is the coding of a stored body. Other codings than ours, and several at once, are unknown: nobody but who

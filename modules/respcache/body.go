@@ -25,12 +25,14 @@ type body struct {
 	memory *memory
 	refs   atomic.Int32
 	blocks []block
-	size   int64 // bytes of content
-	flying int64 // bytes that count as in flight; 0 once it is published
+	one    [1]block // room for blocks: most bodies are small
+	size   int64    // bytes of content
+	flying int64    // bytes that count as in flight; 0 once it is published
 }
 
 func newBody(m *memory) *body {
 	b := &body{memory: m}
+	b.blocks = b.one[:0]
 	b.refs.Store(1)
 	return b
 }
@@ -53,7 +55,7 @@ func (b *body) release() {
 	case n == 0:
 		b.memory.inFlight.Add(-b.flying)
 		b.memory.arena.release(b.blocks)
-		b.blocks = nil
+		b.blocks, b.one = nil, [1]block{}
 	case n < 0:
 		panic("BUG: a body was released more often than acquired")
 	}

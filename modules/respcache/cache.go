@@ -62,7 +62,7 @@ func newCache(open Opener, budget int64) (*cache, error) {
 	c := &cache{
 		store: store, seed: maphash.MakeSeed(), sweeps: make(chan struct{}, 1), stop: cancel, ended: make(chan struct{}),
 	}
-	c.fills.flights, c.fills.others = map[string]*fill{}, map[*fill]struct{}{}
+	c.fills.flights, c.fills.others = map[flight]*fill{}, map[*fill]struct{}{}
 	c.enforce(&config{budget: budget, inFlight: budget / 4}) // requests may come before the config has started
 	go c.sweepLoop(ctx)
 	return c, nil
@@ -132,6 +132,7 @@ func (c *cache) queryPolicies() []queryPolicy {
 func (c *cache) lookup(q *query) (o *object, soft bool, fwd string) {
 	value, ok := c.store.Get(q.key)
 	if !ok {
+		q.unknown = true
 		return nil, false, fwdURIMiss
 	}
 	r, ok := value.(*resource)
@@ -149,12 +150,20 @@ func (c *cache) lookup(q *query) (o *object, soft bool, fwd string) {
 	return o, soft, ""
 }
 
+// objects are what is stored under a key. The caller holds none of them.
+func (c *cache) objects(key string) []*object {
+	if value, ok := c.store.Get(key); ok {
+		if r, ok := value.(*resource); ok && r.key == key {
+			return r.objects
+		}
+	}
+	return nil
+}
+
 // names are the fields that the newest answer of a key varies on, to tell apart requests that need not wait for one another.
 func (c *cache) names(key string) []varyField {
-	if value, ok := c.store.Get(key); ok {
-		if r, ok := value.(*resource); ok && r.key == key && len(r.objects) > 0 {
-			return r.objects[0].vary
-		}
+	if objects := c.objects(key); len(objects) > 0 {
+		return objects[0].vary
 	}
 	return nil
 }
@@ -165,6 +174,12 @@ const sharesOfAKey = 4
 // put stores the object of a fill beside the other variants of its key, and reports whether it is kept. variants bounds their
 // number, and limit is the largest body.
 func (c *cache) put(f *fill, o *object, variants int, limit int64) (kept bool, reason string) {
+	if o.partial() && variants > 1 { // before the lock: it copies bodies
+		if joined := c.combine(o, c.objects(o.key), limit); joined != nil {
+			defer joined.release()
+			o = joined
+		}
+	}
 	lock := &c.publish[maphash.String(c.seed, o.key)%lockStripes]
 	lock.Lock()
 	defer lock.Unlock()
@@ -180,12 +195,6 @@ func (c *cache) put(f *fill, o *object, variants int, limit int64) (kept bool, r
 	if o.partial() && variants < 2 || old != nil && !c.mayStand(o, old.objects) {
 		return false, reasonNotWhole
 	}
-	if old != nil && o.partial() {
-		if joined := c.combine(o, old.objects, limit); joined != nil {
-			defer joined.release()
-			o = joined
-		}
-	}
 	r := newResource(o.key, old.with(o, variants, sharesOfAKey*limit))
 	if !c.store.Put(o.key, r) {
 		return false, reasonNoRoom
@@ -197,6 +206,11 @@ func (c *cache) put(f *fill, o *object, variants int, limit int64) (kept bool, r
 // invalidate removes what is stored under a key, and keeps fills that run from storing what they get, save one.
 func (c *cache) invalidate(key string, save *fill) {
 	c.fills.invalidate(key, save)
+	c.forget(key)
+}
+
+// forget removes what is stored under a key.
+func (c *cache) forget(key string) {
 	lock := &c.publish[maphash.String(c.seed, key)%lockStripes]
 	lock.Lock()
 	defer lock.Unlock()

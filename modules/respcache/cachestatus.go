@@ -37,8 +37,8 @@ type cacheStatus struct {
 
 // String is the member of the list, RFC 9211 section 2.
 func (s *cacheStatus) String() string {
-	b := make([]byte, 0, 96+len(s.key)+len(s.detail))
-	b = append(b, cacheName...)
+	var room [256]byte // on the stack, for nearly all
+	b := append(room[:0], cacheName...)
 	if s.hit {
 		b = append(b, "; hit"...)
 	}

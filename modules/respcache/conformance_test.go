@@ -57,6 +57,7 @@ type section struct {
 func sections() []section {
 	fresh := []string{"Cache-Control: max-age=3600"}
 	again := exchange{answer: fresh, from: store}
+	stale := []string{"Cache-Control: max-age=10", "Age: 20", `ETag: "a"`}
 	return []section{
 		{"RFC 9111 section 3: storing responses", map[string][]exchange{
 			"max-age":                        {{answer: fresh}, again},
@@ -240,6 +241,33 @@ func sections() []section {
 		{"RFC 9110 section 9.3.2: HEAD", map[string][]exchange{
 			"from a stored GET": {{answer: fresh, body: "0123456789"}, {method: "HEAD", from: store, want: []string{"Content-Length: 10"}}},
 			"is not stored":     {{method: "HEAD", answer: fresh}, {answer: fresh, from: origins, body: "x", text: "x"}},
+		}},
+		{"RFC 9111 section 4.3.5: freshening with HEAD", map[string][]exchange{
+			"the same": {
+				{answer: stale, body: "0123456789"}, {method: "HEAD", answer: append([]string{`ETag: "a"`, "X-A: 1"}, fresh...), body: "0123456789"},
+				{from: store, text: "0123456789", want: []string{"X-A: 1"}},
+			},
+			"no validator says nothing": {
+				{answer: stale, body: "0123456789"}, {method: "HEAD", answer: fresh, body: "0123456789"},
+				{answer: append([]string{"status 304", `ETag: "a"`}, fresh...), from: checked, text: "0123456789"},
+			},
+			"another tag": {
+				{answer: stale, body: "0123456789"}, {method: "HEAD", answer: append([]string{`ETag: "b"`}, fresh...), body: "0123456789"},
+				{answer: fresh, body: "x", from: origins, text: "x", sent: []string{"If-None-Match:"}},
+			},
+			"another length": {
+				{answer: stale, body: "0123456789"}, {method: "HEAD", answer: append([]string{`ETag: "a"`}, fresh...), body: "01234567890"},
+				{answer: fresh, body: "x", from: origins, text: "x", sent: []string{"If-None-Match:"}},
+			},
+			"an error says nothing": {
+				{answer: stale, body: "0123456789"}, {method: "HEAD", answer: []string{"status 404", `ETag: "b"`}, status: 404},
+				{answer: append([]string{"status 304", `ETag: "a"`}, fresh...), from: checked, text: "0123456789", sent: []string{`If-None-Match: "a"`}},
+			},
+			"a client does not take what is fresh from others": {
+				{answer: append([]string{`ETag: "a"`}, fresh...), body: "0123456789"},
+				{method: "HEAD", request: []string{"Cache-Control: no-cache"}, answer: append([]string{`ETag: "b"`}, fresh...)},
+				{from: store, text: "0123456789"},
+			},
 		}},
 		{"RFC 9213: targeted cache control", map[string][]exchange{
 			"CDN-Cache-Control wins":     {{answer: []string{"CDN-Cache-Control: max-age=3600", "Cache-Control: no-store"}}, again},

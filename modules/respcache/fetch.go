@@ -29,6 +29,8 @@ type request struct {
 	stale *object // that is validated; nil if nothing is stored
 	reuse reuse   // of stale
 	dry   string  // what a dry run would have done
+	// passed says that the answer is most likely not shared, and ends with its client.
+	passed bool
 }
 
 // fetch gets an answer from upstream, or from a fill that asks for the same.
@@ -39,16 +41,23 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if !own {
 		own = h.readRange(req)
 	}
-	passed := c.passes.has(c.passID(q), time.Now())
+	passed := c.passes.has(c.passID(q))
 	if own || passed && req.stale == nil {
+		req.passed = true
 		return h.lead(w, r, next, req, c.fills.alone(q.key, c.generations.number.Load()), own || q.part != "" || conditional(q.header))
 	}
 	if passed || h.DryRun || asksAlone(req) {
 		return h.lead(w, r, next, req, c.fills.alone(q.key, c.generations.number.Load()), false)
 	}
-	fields := c.names(q.key)
+	var fields []varyField
+	if !q.unknown {
+		fields = c.names(q.key)
+	}
 	for range maxJoins {
-		f, leads := c.fills.join(q.key, flightOf(q, fields), c.generations.number.Load())
+		f, leads := c.fills.join(flightOf(q, fields), c.generations.number.Load())
+		if leads && h.serveNew(w, r, next, req, f) {
+			return nil
+		}
 		if leads {
 			return h.lead(w, r, next, req, f, false)
 		}
@@ -62,6 +71,28 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		fields = other
 	}
 	return h.lead(w, r, next, req, c.fills.alone(q.key, c.generations.number.Load()), false)
+}
+
+// serveNew answers from the store after all, if another fill has ended since nothing was found there: or of a crowd, some who looked
+// before and joined after would each ask the origin. It ends the fill then.
+func (h *Handler) serveNew(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, req *request, f *fill) bool {
+	if req.stale != nil {
+		return false
+	}
+	o, soft, _ := h.cache.lookup(req.query)
+	if o == nil {
+		return false
+	}
+	defer o.release()
+	plan := planReuse(&o.terms, &req.directives, o.age(time.Now()), soft)
+	if plan.use != useFresh {
+		return false
+	}
+	f.object = o
+	f.settle(finished)
+	h.cache.fills.remove(f)
+	h.serveStored(w, r, next, req.query, o, plan)
+	return true
 }
 
 // asksAlone reports whether a request waits for no other one: it wants more than what is stored for everybody, or the answer has to
@@ -78,7 +109,7 @@ func asksAlone(req *request) bool {
 func (h *Handler) readRange(req *request) (own bool) {
 	var wish rangeWish
 	wish, req.part = wishOf(req.header)
-	if wish == partWish && (req.stale != nil && !req.stale.partial() || h.cache.unranged.has(h.cache.passID(req.query), time.Now())) {
+	if wish == partWish && (req.stale != nil && !req.stale.partial() || h.cache.unranged.has(h.cache.passID(req.query))) {
 		req.part = ""
 	}
 	return wish == ownWish && (req.stale == nil || req.stale.partial())
@@ -107,7 +138,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, req *request, f
 	case streaming, finished:
 		o := f.object
 		if !o.acquire() {
-			return false, o.vary, nil // it is stored by now, or was not kept
+			return false, append([]varyField{}, o.vary...), nil // it is stored by now, or was not kept: never nil
 		}
 		defer o.release()
 		plan := planReuse(&o.terms, &req.directives, o.age(time.Now()), false)
@@ -173,23 +204,25 @@ func (h *Handler) followShared(w http.ResponseWriter, r *http.Request, req *requ
 func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, req *request, f *fill, own bool) (err error) {
 	l := h.newLead(w, r, req.query, f, req.fwd)
 	l.stale, l.reuse, l.own = req.stale, req.reuse, own
-	if l.stale == nil && !own && req.part == "" {
+	if l.stale == nil && !own && req.part == "" && !req.unknown {
 		if prefix := h.cache.prefix(req.query, h.maxObject()); prefix != nil {
 			l.prefix = prefix
 			defer prefix.release()
 		}
 	}
-	// The fill outlives its client if others wait for it, or if it is worth storing.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
-	defer cancel()
-	f.cancel, l.ctx = cancel, ctx
-	stop := context.AfterFunc(r.Context(), f.abandon)
-	defer stop()
+	l.ctx = r.Context()
+	if !req.passed { // the fill outlives its client if others wait for it, or if it is worth storing
+		ctx, cancel := context.WithCancel(context.WithoutCancel(l.ctx))
+		defer cancel()
+		f.cancel, l.ctx = cancel, ctx
+		stop := context.AfterFunc(r.Context(), f.abandon)
+		defer stop()
+	}
 	defer h.endFill(l)
-	err = l.ask(next, l.upstreamRequest(ctx))
+	err = l.ask(next, l.upstreamRequest(l.ctx))
 	if l.mode == again {
 		l.restart()
-		err = l.ask(next, l.upstreamRequest(ctx))
+		err = l.ask(next, l.upstreamRequest(l.ctx))
 	}
 	return l.complete(err)
 }

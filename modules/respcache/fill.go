@@ -24,7 +24,7 @@ const (
 
 // fill is one request to the upstream, for which others may wait.
 type fill struct {
-	flight  string // its key in the table; empty if nobody may join
+	flight  flight // its key in the table; zero if nobody may join
 	key     string
 	began   uint64      // number of the last purge when it began
 	invalid atomic.Bool // an unsafe request has made its answer invalid
@@ -44,15 +44,15 @@ type fill struct {
 // fillTable holds the fills that may be waited for, until their answers are found in the store.
 type fillTable struct {
 	mu      sync.Mutex
-	flights map[string]*fill   // that may be joined
+	flights map[flight]*fill   // that may be joined
 	others  map[*fill]struct{} // that may not
 }
 
 // join returns the fill for a flight, to be left with leave, or begins one.
-func (t *fillTable) join(key, flight string, began uint64) (f *fill, leads bool) {
+func (t *fillTable) join(fl flight, began uint64) (f *fill, leads bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f = t.flights[flight]
+	f = t.flights[fl]
 	if f != nil && f.began >= began {
 		f.followers.Add(1)
 		return f, false
@@ -61,32 +61,32 @@ func (t *fillTable) join(key, flight string, began uint64) (f *fill, leads bool)
 	if f != nil {
 		t.others[f] = struct{}{}
 	}
-	f = newFill(key, flight, began)
-	t.flights[flight] = f
+	f = newFill(fl.key, fl, began)
+	t.flights[fl] = f
 	return f, true
 }
 
 // alone begins a fill that nobody may join; it is in the table to be found by invalidations.
 func (t *fillTable) alone(key string, began uint64) *fill {
-	f := newFill(key, "", began)
+	f := newFill(key, flight{}, began)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.others[f] = struct{}{}
 	return f
 }
 
-func newFill(key, flight string, began uint64) *fill {
-	return &fill{flight: flight, key: key, began: began, ready: make(chan struct{})}
+func newFill(key string, fl flight, began uint64) *fill {
+	return &fill{flight: fl, key: key, began: began, ready: make(chan struct{})}
 }
 
 // invalidate makes the answers of all fills of a key invalid, save one: they are neither stored nor joined.
 func (t *fillTable) invalidate(key string, save *fill) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for flight, f := range t.flights {
+	for fl, f := range t.flights {
 		if f.key == key {
 			f.invalid.Store(true)
-			delete(t.flights, flight)
+			delete(t.flights, fl)
 			t.others[f] = struct{}{}
 		}
 	}
@@ -158,23 +158,28 @@ func (f *fill) settled() bool {
 	}
 }
 
-// flightOf is the key of the fill that a request may wait for: the key with everything that is known to select its answer.
-func flightOf(q *query, fields []varyField) string {
+// flight names the fill that a request may wait for: the key with everything that is known to select its answer.
+type flight struct {
+	key      string
+	accepted codings
+	part     string
+	fields   string // those of Vary, if the key has had an answer with one, with the request's values
+}
+
+func flightOf(q *query, fields []varyField) flight {
+	fl := flight{key: q.key, accepted: q.accepted, part: q.part}
+	if len(fields) == 0 {
+		return fl
+	}
 	var b strings.Builder
-	b.WriteString(q.key)
-	b.WriteString(keySeparator)
-	b.WriteByte('0' + byte(q.accepted))
 	for _, f := range fields {
 		b.WriteString(keySeparator)
 		b.WriteString(f.name)
 		b.WriteByte('=')
 		b.WriteString(normalizeField(f.name, q.header[f.name]))
 	}
-	if q.part != "" {
-		b.WriteString(keySeparator)
-		b.WriteString(q.part)
-	}
-	return b.String()
+	fl.fields = b.String()
+	return fl
 }
 
 // query is one request as the cache sees it.
@@ -187,4 +192,5 @@ type query struct {
 	directives directives
 	dry        string // what a dry run would have done; empty if it is none
 	part       string // the Range that the origin is asked for; empty for the whole
+	unknown    bool   // nothing was stored under the key when that was looked for
 }

@@ -16,7 +16,7 @@ func TestAbandonedFillEnds(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			f := newFill("key", "", 0)
+			f := newFill("key", flight{}, 0)
 			f.cancel, f.stored = cancel, true
 			f.settle(streaming)
 			f.abandon()

@@ -6,6 +6,7 @@ package respcache
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -40,7 +41,7 @@ func freshened(stored storedHeader, update http.Header) http.Header {
 		skipped = append(skipped, "Etag")
 	}
 	for name, values := range update {
-		if !slices.Contains(skipped, name) {
+		if !hopByHop(name) && !slices.Contains(skipped, name) {
 			merged[name] = slices.Clone(values)
 		}
 	}
@@ -49,4 +50,64 @@ func freshened(stored storedHeader, update http.Header) http.Header {
 		merged["Age"] = slices.Clone(age)
 	}
 	return merged
+}
+
+// freshen stores the stale answer anew, with the header as an answer from upstream updates it. The caller owns a reference to the
+// object. reason says why it is not stored; shareable is for others who wait.
+func (l *lead) freshen(resp response) (o *object, stored, shareable bool, reason string) {
+	merged := freshened(l.stale.header, l.header)
+	for name, values := range l.before { // set by outer handlers, and no part of the answer
+		if slices.Equal(l.header[name], values) && l.stale.header.get(name) == "" {
+			delete(merged, name)
+		}
+	}
+	resp.status, resp.header = l.stale.status, merged
+	t, reason := storable(l.q.header, l.q.directives, resp, l.h.policy)
+	if reason == reasonSetCookie {
+		panic("BUG: a cookie was merged")
+	}
+	// The answer may have brought another Vary, or other tags.
+	fields, unmatched := selecting(merged["Vary"], l.q.header)
+	tags, groups, ok := tagsOf(merged)
+	switch {
+	case reason == "" && unmatched != "":
+		reason = unmatched
+	case reason == "" && !ok:
+		reason = reasonTags
+	}
+	o = l.newObject(resp, t, nil, fields)
+	o.removed, o.accepted, o.varies = l.stale.removed, l.stale.accepted, o.varies || l.stale.varies
+	o.body, o.length, o.first, o.total = l.stale.body, l.stale.length, l.stale.first, l.stale.total
+	o.mark(namesOf(&l.q.target, tags, groups))
+	if !o.body.acquire() {
+		panic("BUG: the body of a held object is gone")
+	}
+	if reason == "" {
+		stored, reason = l.h.cache.put(l.f, o, l.h.Variants, l.h.maxObject())
+	}
+	return o, stored, t.shareable(), reason
+}
+
+// head takes in the answer to a HEAD that was asked because the stored answer to GET is stale: it freshens that, or shows that it is
+// no more what a GET would get. RFC 9111 section 4.3.5. One in another coding, or without a validator, says nothing about it: after a
+// purge it takes more than a header without objections for the body to be used again.
+func (l *lead) head(resp response) {
+	if first1(l.header["Content-Encoding"]) != l.stale.header.get("Content-Encoding") ||
+		len(l.header["Etag"])+len(l.header["Last-Modified"]) == 0 {
+		return
+	}
+	same := l.stale.status == http.StatusOK && selects(l.header, l.stale.header)
+	if len(l.header["Etag"]) == 0 && first1(l.header["Last-Modified"]) != l.stale.header.get("Last-Modified") {
+		same = false
+	}
+	if lines := l.header["Content-Length"]; len(lines) > 0 && lines[0] != strconv.FormatInt(l.stale.length, 10) {
+		same = false
+	}
+	switch {
+	case same:
+		o, _, _, _ := l.freshen(resp)
+		o.release()
+	case l.fwd == fwdStale: // or clients could take from others what is fresh
+		l.h.cache.forget(l.q.key)
+	}
 }

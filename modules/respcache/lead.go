@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -49,20 +50,25 @@ type lead struct {
 	// span is what a 206 carries that is going to be stored.
 	span span
 
-	before    http.Header // what outer handlers had set
+	before    http.Header // what outer handlers had set: the client's own, as long as nothing is decided
 	header    http.Header // what the next handler sees
 	mode      mode
 	status    int
 	requested time.Time
-	expected  int64 // Content-Length, or -1
+	received  time.Time // the header
+	expected  int64     // Content-Length, or -1
 	reason    string
 	sent      chan error // of the goroutine that writes to the client; nil if there is none
+	// Of a small body that goes to the client once it is whole, without that goroutine.
+	small *serving // how it answers; nil for none
+	wrote bool     // the client has been written to, on the goroutine of its request
+	fault error    // of that
 }
 
 func (h *Handler) newLead(w http.ResponseWriter, r *http.Request, q *query, f *fill, fwd string) *lead {
 	l := &lead{h: h, w: w, r: r, q: q, f: f, fwd: fwd, expected: -1}
 	if w != nil {
-		l.before = w.Header().Clone()
+		l.before = w.Header()
 	}
 	l.header = l.before.Clone()
 	if l.header == nil {
@@ -90,7 +96,8 @@ func (l *lead) WriteHeader(status int) {
 		l.informational(status)
 	default:
 		l.status = status
-		l.decide(time.Now())
+		l.received = time.Now()
+		l.decide()
 	}
 }
 
@@ -99,10 +106,10 @@ func (l *lead) informational(status int) {
 	if l.w == nil {
 		return
 	}
-	h := l.w.Header()
+	h, saved := l.w.Header(), l.before.Clone()
 	copyInto(h, l.header)
 	l.w.WriteHeader(status)
-	copyInto(h, l.before)
+	copyInto(h, saved)
 }
 
 // copyInto makes dst hold what src does, and nothing else.
@@ -122,9 +129,23 @@ func (l *lead) Write(p []byte) (int, error) {
 	case direct:
 		return l.w.Write(p)
 	case shared:
-		return l.f.stream.write(l.ctx, p)
+		return l.writeShared(p)
 	}
 	return len(p), nil
+}
+
+// writeShared puts content into the stream. The client gets a small body as soon as it is whole, and a goroutine of its own if it
+// does not come at once.
+func (l *lead) writeShared(p []byte) (int, error) {
+	whole := l.small != nil && !l.wrote && l.f.stream.length()+int64(len(p)) == l.expected
+	if !whole {
+		l.detach()
+	}
+	n, err := l.f.stream.write(l.ctx, p)
+	if whole && err == nil {
+		l.deliver()
+	}
+	return n, err
 }
 
 // ReadFrom implements io.ReaderFrom: what passes goes the way of io.Copy, what is stored comes by Write.
@@ -146,12 +167,13 @@ func (l *lead) FlushError() error {
 	if l.mode == direct {
 		return http.NewResponseController(l.w).Flush()
 	}
+	l.detach()
 	return nil
 }
 
 // decide is called once, when the header of the answer is known.
-func (l *lead) decide(now time.Time) {
-	resp := response{status: l.status, header: l.header, requested: l.requested, received: now}
+func (l *lead) decide() {
+	resp := response{status: l.status, header: l.header, requested: l.requested, received: l.received}
 	if l.stale != nil {
 		switch {
 		case l.asked && l.status == http.StatusNotModified && selects(l.header, l.stale.header) && l.confirmsPart():
@@ -160,6 +182,8 @@ func (l *lead) decide(now time.Time) {
 		case l.asked && l.status == http.StatusNotModified:
 			l.mode = again
 			return
+		case l.status == http.StatusOK && l.q.method == http.MethodHead:
+			l.head(resp)
 		case originFailed(l.status) && l.h.cache.usableAfterError(l.stale, l.f, &l.q.directives, l.reuse, l.h.serveStale):
 			l.mode = discarded
 			l.f.settle(notShared)
@@ -211,7 +235,7 @@ func (l *lead) ranged(resp *response) (reason string) {
 	case l.q.part == "":
 		return ""
 	case l.status == http.StatusOK:
-		l.h.cache.unranged.add(l.h.cache.passID(l.q), time.Now())
+		l.h.cache.unranged.add(l.h.cache.passID(l.q), l.received)
 	}
 	return reasonNotWhole
 }
@@ -226,13 +250,14 @@ func (l *lead) pass(reason string) {
 	}
 	// What the client itself asked for, and what passes, says nothing about the next answer.
 	if reason != reasonNoRoom && reason != reasonRequest && reason != reasonVaryTooLong && l.status < 500 && l.q.method == http.MethodGet && !l.own && !l.chosenRange(reason) {
-		l.h.cache.passes.add(l.h.cache.passID(l.q), time.Now())
+		l.h.cache.passes.add(l.h.cache.passID(l.q), l.received)
 	}
 	// The client's conditions were taken off for the cache's sake: they hold for the client still.
 	plain := storedHeader{{"Etag", first1(l.header["Etag"])}, {"Last-Modified", first1(l.header["Last-Modified"])}, {"Date", first1(l.header["Date"])}}
-	unchanged := !l.own && l.status == http.StatusOK && notModified(l.q.header, plain, time.Now())
+	unchanged := !l.own && l.status == http.StatusOK && notModified(l.q.header, plain, l.received)
 	h := l.w.Header()
-	copyInto(h, l.header)
+	clear(h)
+	maps.Copy(h, l.header) // which nobody uses any more
 	status := cacheStatus{fwd: l.fwd, fwdStatus: l.status, key: l.q.key, detail: reason}
 	l.q.dryDetail(&status)
 	h["Cache-Status"] = append(h["Cache-Status"], status.String())
@@ -259,39 +284,9 @@ func (l *lead) chosenRange(reason string) bool {
 // confirm takes in a 304: the stored answer holds, with the header as the 304 updates it. RFC 9111 section 4.3.4.
 func (l *lead) confirm(resp response) {
 	l.mode = discarded
-	merged := freshened(l.stale.header, l.header)
-	for name, values := range l.before { // set by outer handlers, and no part of the 304
-		if slices.Equal(l.header[name], values) && l.stale.header.get(name) == "" {
-			delete(merged, name)
-		}
-	}
-	resp.status, resp.header = l.stale.status, merged
-	t, reason := storable(l.q.header, l.q.directives, resp, l.h.policy)
-	if reason == reasonSetCookie {
-		panic("BUG: a cookie was merged")
-	}
-	// The 304 may have brought another Vary, or other tags.
-	fields, unmatched := selecting(merged["Vary"], l.q.header)
-	tags, groups, ok := tagsOf(merged)
-	switch {
-	case reason == "" && unmatched != "":
-		reason = unmatched
-	case reason == "" && !ok:
-		reason = reasonTags
-	}
-	o := l.newObject(resp, t, merged, fields)
-	o.removed, o.accepted, o.varies = l.stale.removed, l.stale.accepted, o.varies || l.stale.varies
-	o.body, o.length, o.first, o.total = l.stale.body, l.stale.length, l.stale.first, l.stale.total
-	o.mark(namesOf(&l.q.target, tags, groups))
-	if !o.body.acquire() {
-		panic("BUG: the body of a held object is gone")
-	}
+	o, stored, shareable, reason := l.freshen(resp)
 	l.f.object = o
-	stored := false
-	if reason == "" {
-		stored, reason = l.h.cache.put(l.f, o, l.h.Variants, l.h.maxObject())
-	}
-	if stored && t.shareable() {
+	if stored && shareable {
 		l.f.settle(finished)
 	} else {
 		l.f.settle(notShared)
@@ -325,8 +320,7 @@ func (l *lead) serveStale(why string) {
 
 // finishBody writes the body of an object, and keeps how that went for the end of the request.
 func (l *lead) finishBody(o *object, s *serving, m *multipart) {
-	l.sent = make(chan error, 1)
-	l.sent <- o.writeBody(l.w, s, m)
+	l.wrote, l.fault = true, o.writeBody(l.w, s, m)
 }
 
 // complete ends the fill after the next handler has returned with err, and reports what the handler returns.
@@ -352,10 +346,13 @@ func (l *lead) complete(err error) error {
 // awaitClient waits until the client has its answer. A client that has part of one must not take it for the whole: its
 // connection is cut, as net/http does for a handler that panics with ErrAbortHandler.
 func (l *lead) awaitClient(err error) error {
-	if l.sent == nil {
+	switch {
+	case l.sent != nil:
+		l.fault = <-l.sent
+	case !l.wrote && l.small == nil:
 		return err
 	}
-	sent := <-l.sent
+	sent := l.fault
 	if l.mode == shared && (err != nil || sent != nil || l.reason == reasonBroken) {
 		panic(http.ErrAbortHandler)
 	}

@@ -36,21 +36,37 @@ func (s storedHeader) header() http.Header {
 	return h
 }
 
-// notStored are fields that are made anew for each answer, or concern one client alone. All others are stored: RFC 9111 section
-// 3.1.
-var notStored = []string{"Age", "Cache-Status", "Set-Cookie", "Content-Length"}
+// notStored reports whether a field is made anew for each answer, or concerns one client or one connection alone. All others are
+// stored: RFC 9111 section 3.1.
+func notStored(name string) bool {
+	switch name {
+	case "Age", "Cache-Status", "Set-Cookie", "Content-Length":
+		return true
+	}
+	return hopByHop(name) || strings.HasPrefix(name, http.TrailerPrefix)
+}
 
-// keepHeader makes a stored header, without the withheld fields. Values are copied: those of the upstream's answer are cut from
-// one large string.
-func keepHeader(h http.Header, withheld []string) storedHeader {
-	kept := make(storedHeader, 0, len(h))
+// keepHeader makes a stored header, without the withheld fields, and without what outer handlers had set, so that a hit does not
+// have that twice. Values are copied, into one string: those of the upstream's answer are cut from a larger one.
+func keepHeader(h, outer http.Header, withheld []string) storedHeader {
+	kept, size := make(storedHeader, 0, len(h)+1), 0
 	for name, values := range h {
-		if slices.Contains(notStored, name) || slices.Contains(withheld, name) || strings.HasPrefix(name, http.TrailerPrefix) {
+		if notStored(name) || slices.Contains(withheld, name) {
 			continue
 		}
-		for _, value := range values {
-			kept = append(kept, headerField{name, strings.Clone(value)})
+		if set := outer[name]; len(set) > 0 && len(values) >= len(set) && slices.Equal(values[:len(set)], set) {
+			values = values[len(set):]
 		}
+		for _, value := range values {
+			kept = append(kept, headerField{name, value})
+			size += len(value)
+		}
+	}
+	var b strings.Builder
+	b.Grow(size)
+	for i := range kept {
+		b.WriteString(kept[i].value)
+		kept[i].value = b.String()[b.Len()-len(kept[i].value):]
 	}
 	slices.SortStableFunc(kept, func(a, b headerField) int { return strings.Compare(a.name, b.name) })
 	return kept
@@ -172,15 +188,16 @@ type resource struct {
 	cost    int64
 }
 
-// newResource takes a reference to each object, and leaves out those that are gone.
+// newResource takes a reference to each object, and leaves out those that are gone. The slice is the resource's from now on.
 func newResource(key string, objects []*object) *resource {
-	r := &resource{key: key, cost: resourceOverhead + int64(len(key))}
+	r := &resource{key: key, objects: objects[:0], cost: resourceOverhead + int64(len(key))}
 	for _, o := range objects {
 		if o.acquire() {
 			r.objects = append(r.objects, o)
 			r.cost += o.cost()
 		}
 	}
+	clear(objects[len(r.objects):])
 	return r
 }
 

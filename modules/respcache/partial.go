@@ -161,8 +161,8 @@ func stricter(a, b terms) terms {
 	return a
 }
 
-// combine joins a part with what is stored of the same whole and touches it, into one that is no longer than limit. It returns nil
-// if there is nothing to join; else the caller owns a reference.
+// combine joins a part with what is stored of the same whole and touches it, into one that is no longer than limit. What is stored may
+// go at any time. It returns nil if there is nothing to join; else the caller owns a reference.
 func (c *cache) combine(o *object, stored []*object, limit int64) (joined *object) {
 	for again := true; again; {
 		again = false
@@ -171,10 +171,11 @@ func (c *cache) combine(o *object, stored []*object, limit int64) (joined *objec
 			if !current.sameSelection(old) || !current.sameWhole(old) || !current.touches(old) || old.within(current) {
 				continue
 			}
-			if dead, _ := c.generations.state(old); dead {
+			if dead, _ := c.generations.state(old); dead || !old.acquire() {
 				continue
 			}
 			next := current.join(old, &c.memory, limit)
+			old.release()
 			if next == nil {
 				continue
 			}
@@ -254,15 +255,7 @@ func (c *cache) mayStand(o *object, stored []*object) bool {
 // prefix finds a part from the beginning of what a request asks for, to fetch no more than the rest: RFC 9111 section 3.3. The
 // caller owns a reference.
 func (c *cache) prefix(q *query, limit int64) *object {
-	value, ok := c.store.Get(q.key)
-	if !ok {
-		return nil
-	}
-	r, ok := value.(*resource)
-	if !ok || r.key != q.key {
-		return nil
-	}
-	for _, o := range r.objects {
+	for _, o := range c.objects(q.key) {
 		if !o.partial() || o.first != 0 || o.total > limit || !o.answers(q.header, q.accepted) || q.accepted != 0 && o.couldBeCompressed() {
 			continue
 		}
@@ -294,7 +287,7 @@ func (l *lead) confirmsPart() bool {
 	}
 	// Another Date may make a date in If-Range a weak one.
 	merged := object{
-		header: keepHeader(freshened(l.stale.header, l.header), nil), first: l.stale.first, length: l.stale.length, total: l.stale.total,
+		header: keepHeader(freshened(l.stale.header, l.header), nil, nil), first: l.stale.first, length: l.stale.length, total: l.stale.total,
 	}
 	return merged.holds(l.q)
 }

@@ -241,7 +241,8 @@ func TestLongVaryTakesNoCollapsing(t *testing.T) {
 	for range 5 {
 		go func() { done <- s.Get("/").Body }()
 	}
-	time.AfterFunc(200*time.Millisecond, func() { close(hold) })
+	followed(t, 4)
+	close(hold)
 	for range 5 {
 		if got := <-done; got != "body" {
 			t.Error(fmt.Sprint(got))

@@ -164,6 +164,19 @@ func TestCombining(t *testing.T) {
 	}
 }
 
+// What is stored may be evicted while it is looked at: its memory is another answer's then.
+func TestWhatIsGoneIsNotJoined(t *testing.T) {
+	c := new(cache)
+	c.memory.limit.Store(1 << 20)
+	gone := part(t, &c.memory, "0123456789", 0, 5, `"a"`)
+	gone.release()
+	o := part(t, &c.memory, "0123456789", 5, 8, `"a"`)
+	defer o.release()
+	if joined := c.combine(o, []*object{gone}, 10); joined != nil {
+		t.Errorf("joined: %d bytes", joined.length)
+	}
+}
+
 // A part of something else is not stored beside a fresh whole; beside a stale one it is, and takes its place.
 func TestPartsStandBesideWholes(t *testing.T) {
 	c := new(cache)

@@ -39,11 +39,11 @@ func (c *cache) passID(q *query) uint64 {
 	return h.Sum64()
 }
 
-func (p *passes) has(id uint64, now time.Time) bool {
+func (p *passes) has(id uint64) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	until, ok := p.until[id]
-	return ok && now.Before(until)
+	return ok && time.Now().Before(until)
 }
 
 func (p *passes) add(id uint64, now time.Time) {

@@ -19,7 +19,7 @@ func (h *Handler) refresh(r *http.Request, next caddyhttp.Handler, q *query, o *
 	if o.partial() { // all of it, whichever range of it is asked for
 		background.part = "bytes=" + strconv.FormatInt(o.first, 10) + "-" + strconv.FormatInt(o.first+o.length-1, 10)
 	}
-	f, leads := c.fills.join(q.key, flightOf(&background, o.vary), c.generations.number.Load())
+	f, leads := c.fills.join(flightOf(&background, o.vary), c.generations.number.Load())
 	if !leads {
 		f.leave()
 		return "refreshing"

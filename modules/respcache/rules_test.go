@@ -23,7 +23,7 @@ func headerOf(lines ...string) http.Header {
 }
 
 func stored(lines ...string) storedHeader {
-	return keepHeader(headerOf(lines...), nil)
+	return keepHeader(headerOf(lines...), nil, nil)
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(http.TimeFormat) }
@@ -91,7 +91,7 @@ func TestWithheldFields(t *testing.T) {
 		t.Fatal(reason)
 	}
 	var names []string
-	for _, f := range keepHeader(h, terms.withheld) {
+	for _, f := range keepHeader(h, nil, terms.withheld) {
 		names = append(names, f.name+"="+f.value)
 	}
 	if got := strings.Join(names, " "); got != `Cache-Control=max-age=60, private="X-Private", no-cache="X-Ask" X-Keep=1 X-Keep=2` {

@@ -6,7 +6,6 @@ package respcache
 import (
 	"context"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,7 +33,7 @@ func (l *lead) share(resp response, t terms) (reason string) {
 	if reason != "" {
 		return reason
 	}
-	o := l.newObject(resp, t, l.ownHeader(), fields)
+	o := l.newObject(resp, t, l.before, fields)
 	o.length = l.expected
 	if l.span.length < l.span.total {
 		o.first, o.total = l.span.start, l.span.total
@@ -92,23 +91,8 @@ func (l *lead) readLength() (reason string) {
 	return ""
 }
 
-// ownHeader is the answer's header without what outer handlers had set, so that a hit does not have that twice.
-func (l *lead) ownHeader() http.Header {
-	own := make(http.Header, len(l.header))
-	for name, values := range l.header {
-		outer := l.before[name]
-		if len(values) >= len(outer) && slices.Equal(values[:len(outer)], outer) {
-			values = values[len(outer):]
-		}
-		if len(values) > 0 {
-			own[name] = values
-		}
-	}
-	return own
-}
-
-// newObject makes an object of an answer, without a body.
-func (l *lead) newObject(resp response, t terms, header http.Header, fields []varyField) *object {
+// newObject makes an object of an answer, without a body. outer is what of its header outer handlers had set.
+func (l *lead) newObject(resp response, t terms, outer http.Header, fields []varyField) *object {
 	coding, known := contentCoding(resp.header["Content-Encoding"])
 	o := &object{
 		terms: t, key: l.q.key, status: resp.status, vary: fields, accepted: l.q.accepted,
@@ -117,10 +101,10 @@ func (l *lead) newObject(resp response, t terms, header http.Header, fields []va
 		began: l.f.began, gen: &l.h.cache.generations,
 	}
 	o.refs.Store(1)
-	if len(header["Date"]) == 0 { // RFC 9110 section 6.6.1
-		header["Date"] = []string{resp.received.UTC().Format(http.TimeFormat)}
+	o.header = keepHeader(resp.header, outer, t.withheld)
+	if o.header.get("Date") == "" { // RFC 9110 section 6.6.1
+		o.header = append(o.header, headerField{"Date", resp.received.UTC().Format(http.TimeFormat)})
 	}
-	o.header = keepHeader(header, t.withheld)
 	o.withheld = nil
 	for name := range l.before {
 		if l.header[name] == nil {
@@ -130,14 +114,14 @@ func (l *lead) newObject(resp response, t terms, header http.Header, fields []va
 	return o
 }
 
-// serveStream answers the client with a stream's object and leaves its body to a goroutine.
+// smallBody is the largest body that is written to the client on the goroutine of its request, if it comes at once: waking another
+// one for so little costs more than writing it.
+const smallBody = 16 << 10
+
+// serveStream answers the client with a stream's object, and leaves its body to a goroutine unless it is small.
 func (l *lead) serveStream(o *object) {
 	if l.w == nil {
 		return
-	}
-	reader, ok := l.f.stream.reader()
-	if !ok {
-		panic("BUG: a new stream has no beginning")
 	}
 	s := planServing(l.q, o)
 	status := cacheStatus{fwd: l.fwd, fwdStatus: l.status, ttl: o.lifetime - o.initialAge, hasTTL: true, stored: true, key: l.q.key}
@@ -146,11 +130,37 @@ func (l *lead) serveStream(o *object) {
 	}
 	l.q.dryDetail(&status)
 	writeHead(l.w, o, &s, &status, o.initialAge, o.initialAge >= time.Second || l.header["Age"] != nil)
+	if l.small = &s; l.expected < 0 || l.expected > smallBody || l.prefix != nil {
+		l.detach()
+	}
+}
+
+// deliver writes a small body, which is whole.
+func (l *lead) deliver() {
+	s := l.small
+	l.wrote = true
+	if s.part != noBody {
+		part := s.stretch(l.f.object)
+		l.fault = l.f.object.body.writeTo(l.w, part.start, min(part.length, l.expected))
+	}
+}
+
+// detach leaves the body to a goroutine, if that has not been done: neither a slow client nor a slow upstream holds up the other.
+func (l *lead) detach() {
+	if l.small == nil || l.wrote {
+		return
+	}
+	s := l.small
+	l.small = nil
+	reader, ok := l.f.stream.reader()
+	if !ok {
+		panic("BUG: a new stream has no beginning")
+	}
 	l.sent = make(chan error, 1)
 	go func(client context.Context) {
 		var err error
 		if s.part != noBody {
-			err = reader.copyTo(client, l.w, s.stretch(o))
+			err = reader.copyTo(client, l.w, s.stretch(l.f.object))
 		}
 		reader.leave()
 		l.sent <- err

@@ -44,7 +44,7 @@ type terms struct {
 	staleWhile, staleIfError time.Duration
 	// whileDown is how long after its lifetime it may be used while the origin cannot be reached.
 	whileDown time.Duration
-	// withheld are header fields that are not stored: hop-by-hop ones and those of qualified private and no-cache.
+	// withheld are header fields that are not stored: those of Connection and of qualified private and no-cache.
 	withheld []string
 }
 
@@ -155,13 +155,19 @@ func given(d, otherwise time.Duration) time.Duration {
 	return d
 }
 
-// connectionFields are the fields that concern one connection, RFC 9111 section 3.1 and RFC 9110 section 7.6.1: those that
-// Connection names, and the known ones. Proxy-Authenticate and its like are among them: section 3.1 again.
-func connectionFields(h http.Header) []string {
-	fields := []string{
-		"Connection", "Proxy-Connection", "Keep-Alive", "Te", "Transfer-Encoding", "Upgrade", "Trailer",
-		"Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Authorization",
+// hopByHop reports whether a field concerns one connection, RFC 9111 section 3.1 and RFC 9110 section 7.6.1. Proxy-Authenticate
+// and its like do: section 3.1 again.
+func hopByHop(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Te", "Transfer-Encoding", "Upgrade", "Trailer",
+		"Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Authorization":
+		return true
 	}
+	return false
+}
+
+// connectionFields are the further ones that Connection names.
+func connectionFields(h http.Header) (fields []string) {
 	for _, line := range h["Connection"] {
 		for name := range strings.SplitSeq(line, ",") {
 			if name = trimOWS(name); isToken(name) {

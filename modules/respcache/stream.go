@@ -6,6 +6,7 @@ package respcache
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -40,9 +41,9 @@ type stream struct {
 	pieces   []piece
 	spare    [][]byte
 	dirty    bool          // a write of a piece failed, or still runs for a reader that was cut off: buffers are not used again
-	room     chan struct{} // of capacity 1: wakes the writer
+	room     chan struct{} // of capacity 1: wakes the writer; made when it waits first
 	writes   bool          // the writer waits
-	readers  map[*reader]struct{}
+	readers  []*reader
 }
 
 // piece is a part of the window.
@@ -57,17 +58,17 @@ type reader struct {
 	pos    int64
 	err    error
 	failed error         // of the client's writer
-	ready  chan struct{} // of capacity 1: wakes the reader
+	ready  chan struct{} // of capacity 1: wakes the reader; made when it waits first
 	waits  bool
 }
 
 func newStream(b *body, limit int64) *stream {
-	return &stream{body: b, limit: limit, room: make(chan struct{}, 1), readers: map[*reader]struct{}{}}
+	return &stream{body: b, limit: limit}
 }
 
 // wake has everybody who waits look again. It makes no garbage: large bodies wake often. The caller holds mu.
 func (s *stream) wake() {
-	for r := range s.readers {
+	for _, r := range s.readers {
 		signal(&r.waits, r.ready)
 	}
 	s.wakeWriter()
@@ -88,12 +89,16 @@ func signal(waits *bool, wake chan<- struct{}) {
 }
 
 // wait releases mu until it is woken, ctx ends or the timer fires, and takes it again.
-func (s *stream) wait(ctx context.Context, waits *bool, woken <-chan struct{}, timer <-chan time.Time) error {
+func (s *stream) wait(ctx context.Context, waits *bool, woken *chan struct{}, timer <-chan time.Time) error {
+	if *woken == nil {
+		*woken = make(chan struct{}, 1)
+	}
 	*waits = true
+	wake := *woken
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	select {
-	case <-woken:
+	case <-wake:
 		return nil
 	case <-timer:
 		return errSlow
@@ -109,16 +114,21 @@ func (s *stream) reader() (*reader, bool) {
 	if s.passing || s.err != nil || !s.body.acquire() {
 		return nil, false
 	}
-	r := &reader{stream: s, ready: make(chan struct{}, 1)}
-	s.readers[r] = struct{}{}
+	r := &reader{stream: s}
+	s.readers = append(s.readers, r)
 	return r, true
+}
+
+// remove forgets a reader. The caller holds mu.
+func (s *stream) remove(r *reader) {
+	s.readers = slices.DeleteFunc(s.readers, func(other *reader) bool { return other == r })
 }
 
 // leave ends a reader.
 func (r *reader) leave() {
 	s := r.stream
 	s.mu.Lock()
-	delete(s.readers, r)
+	s.remove(r)
 	s.dirty = s.dirty || r.failed != nil
 	s.wake()
 	if r.failed != nil {
@@ -146,7 +156,7 @@ func (r *reader) next(ctx context.Context) (p []byte, more bool, err error) {
 		case s.done:
 			return nil, false, nil
 		}
-		if err := s.wait(ctx, &r.waits, r.ready, nil); err != nil {
+		if err := s.wait(ctx, &r.waits, &r.ready, nil); err != nil {
 			return nil, false, err
 		}
 	}
@@ -236,10 +246,10 @@ func (s *stream) pass(ctx context.Context, p []byte) (int, error) {
 		if len(s.readers) > 1 && patience == nil {
 			patience = time.After(stall)
 		}
-		switch err := s.wait(ctx, &s.writes, s.room, patience); {
+		switch err := s.wait(ctx, &s.writes, &s.room, patience); {
 		case errors.Is(err, errSlow):
 			slowest.err, s.dirty = errSlow, true
-			delete(s.readers, slowest)
+			s.remove(slowest)
 			s.wake()
 			patience = nil
 		case err != nil:
@@ -276,7 +286,7 @@ func (s *stream) recycle(pos int64) {
 
 // slowest is the reader that is furthest behind, or nil. The caller holds mu.
 func (s *stream) slowest() (last *reader) {
-	for r := range s.readers {
+	for _, r := range s.readers {
 		if last == nil || r.pos < last.pos {
 			last = r
 		}

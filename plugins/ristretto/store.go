@@ -30,12 +30,15 @@ const (
 	bufferItems = 16
 	// maxChances bounds how many items of the window are looked at for one that has to go: lookups wait meanwhile.
 	maxChances = 64
+	// batch bounds how many items leave the window at once, and slack is the part of it that they leave free.
+	batch = 32
+	slack = 64
 )
 
 // store is a window and a main part. Every key is in one of them.
 //
-// Writes go through one mutex, so that ristretto has at most one item on its way: it loses updates, refuses deletions and holds
-// bodies without counting them while items wait in its queue. Filling an answer takes far longer than a write.
+// Writes go through one mutex, so that ristretto has few items on their way, of different keys: it loses updates, refuses deletions
+// and holds bodies without counting them while items wait in its queue. Filling an answer takes far longer than a write.
 type store struct {
 	budget, held, items   atomic.Int64
 	evicted, rejected     atomic.Uint64
@@ -174,21 +177,35 @@ func (s *store) oldest() *list.Element {
 	return s.order.Back()
 }
 
-// demote moves the oldest item of the window to the main part, which may refuse it. The item is found in the window until it is
-// in the main part. The caller holds mu.
+// demote moves the oldest items of the window to the main part, which may refuse them: some at once, as each time takes a turn of
+// ristretto's goroutine. They are found in the window until they are in the main part. The caller holds mu.
 func (s *store) demote() {
-	element := s.oldest()
-	it := element.Value.(*item)
-	if !s.main.Set(it.key, it, it.cost) {
-		s.dropped.Add(1)
-		defer s.exit(it)
+	var moved, refused []*item
+	for len(moved) < batch && s.order.Len() > 0 && s.windowCost > s.windowMax-s.windowMax/slack {
+		element := s.oldest()
+		if s.windowCost <= s.windowMax && element == s.order.Front() {
+			break // which has only just come
+		}
+		it := element.Value.(*item)
+		s.index.Lock()
+		s.order.Remove(element)
+		s.index.Unlock()
+		s.windowCost -= it.cost
+		moved = append(moved, it)
+		if !s.main.Set(it.key, it, it.cost) {
+			s.dropped.Add(1)
+			refused = append(refused, it)
+		}
 	}
 	s.main.Wait()
 	s.index.Lock()
-	s.order.Remove(element)
-	delete(s.keys, it.key)
+	for _, it := range moved {
+		delete(s.keys, it.key)
+	}
 	s.index.Unlock()
-	s.windowCost -= it.cost
+	for _, it := range refused {
+		s.exit(it)
+	}
 }
 
 // Delete implements respcache.Store.
