@@ -244,23 +244,28 @@ func sections() []section {
 		}},
 		{"RFC 9111 section 4.3.5: freshening with HEAD", map[string][]exchange{
 			"the same": {
-				{answer: stale, body: "0123456789"}, {method: "HEAD", answer: append([]string{`ETag: "a"`, "X-A: 1"}, fresh...), body: "0123456789"},
+				{answer: stale, body: "0123456789"},
+				{method: "HEAD", answer: append([]string{`ETag: "a"`, "X-A: 1"}, fresh...), body: "0123456789"},
 				{from: store, text: "0123456789", want: []string{"X-A: 1"}},
 			},
 			"no validator says nothing": {
-				{answer: stale, body: "0123456789"}, {method: "HEAD", answer: fresh, body: "0123456789"},
+				{answer: stale, body: "0123456789"},
+				{method: "HEAD", answer: fresh, body: "0123456789"},
 				{answer: append([]string{"status 304", `ETag: "a"`}, fresh...), from: checked, text: "0123456789"},
 			},
 			"another tag": {
-				{answer: stale, body: "0123456789"}, {method: "HEAD", answer: append([]string{`ETag: "b"`}, fresh...), body: "0123456789"},
+				{answer: stale, body: "0123456789"},
+				{method: "HEAD", answer: append([]string{`ETag: "b"`}, fresh...), body: "0123456789"},
 				{answer: fresh, body: "x", from: origins, text: "x", sent: []string{"If-None-Match:"}},
 			},
 			"another length": {
-				{answer: stale, body: "0123456789"}, {method: "HEAD", answer: append([]string{`ETag: "a"`}, fresh...), body: "01234567890"},
+				{answer: stale, body: "0123456789"},
+				{method: "HEAD", answer: append([]string{`ETag: "a"`}, fresh...), body: "01234567890"},
 				{answer: fresh, body: "x", from: origins, text: "x", sent: []string{"If-None-Match:"}},
 			},
 			"an error says nothing": {
-				{answer: stale, body: "0123456789"}, {method: "HEAD", answer: []string{"status 404", `ETag: "b"`}, status: 404},
+				{answer: stale, body: "0123456789"},
+				{method: "HEAD", answer: []string{"status 404", `ETag: "b"`}, status: 404},
 				{answer: append([]string{"status 304", `ETag: "a"`}, fresh...), from: checked, text: "0123456789", sent: []string{`If-None-Match: "a"`}},
 			},
 			"a client does not take what is fresh from others": {
