@@ -18,11 +18,8 @@ SHORT     ?=
 # As in xcaddy.json, which also has to set the names that main.go sets here; a test in cmd/xbuild compares the two binaries.
 BUILDFLAGS = -trimpath -tags nobadger,nomysql,nopgx -ldflags "-s -w -X github.com/caddyserver/caddy/v2.CustomVersion=$(VERSION)"
 
-# With RERUNS=1 a test that fails among all the others runs once more, alone, and the end names every test that failed, also
-# those that passed then. Data races and more than three failures are never tried again.
-RERUN = bin/tools/gotestsum --format pkgname --rerun-fails=$(RERUNS) --rerun-fails-max-failures=3 \
-	--rerun-fails-abort-on-data-race --packages ./... --
-GOTEST = $(if $(RERUNS),$(RERUN),go test)
+# With RERUNS=1 a test that fails among all the others runs once more, alone: see .ci/again.
+GOTEST = $(if $(RERUNS),RERUNS=$(RERUNS) .ci/again,go test)
 TESTED = $(if $(RERUNS),,./...)
 
 # The tools are built anew when their versions or Go's change: staticcheck cannot read code newer than its own Go.

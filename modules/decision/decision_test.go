@@ -5,6 +5,7 @@ package decision_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -52,6 +53,30 @@ func TestTooManyDetails(t *testing.T) {
 		}
 	}()
 	decision.New("ip_ban").Record(httptest.NewRequest(http.MethodGet, "/", nil), "banned", "203.0.113.0/24")
+}
+
+type words string
+
+func (w words) Tell(int) string { return string(w) }
+
+// A request that was made from another one, with its variables, as a refresh in the background is, tells of its own decisions,
+// and leaves the other's alone.
+func TestNotesOfACopy(t *testing.T) {
+	rec := decision.New("test")
+	r := gatehousetest.Request(httptest.NewRecorder(), http.MethodGet, "/", "203.0.113.7:1")
+	rec.Attach(r, new(decision.Note), words("first"), nil)
+	other := caddyhttp.PrepareRequest(r.Clone(t.Context()), caddy.NewReplacer(), httptest.NewRecorder(), new(caddyhttp.Server))
+	maps.Copy(other.Context().Value(caddyhttp.VarsCtxKey).(map[string]any), r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any))
+	rec.Attach(other, new(decision.Note), words("of the copy"), func(decision.Teller) bool { return true })
+	for want, req := range map[string]*http.Request{"first": r, "of the copy": other} {
+		if got := placeholders(t, req, "{http.gatehouse.test.outcome}"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	rec.Attach(r, new(decision.Note), words("second"), nil)
+	if got := placeholders(t, r, "{http.gatehouse.test.outcome}"); got != "second" {
+		t.Errorf("after the next decision: %q", got)
+	}
 }
 
 type decider struct{}

@@ -23,7 +23,8 @@ type Teller interface {
 type Note struct {
 	rec    *Recorder
 	teller Teller
-	latest *Note // the one that placeholders tell of; of the request's first note only
+	latest *Note // the one that placeholders tell of; of the request's first note only, as is repl
+	repl   *caddy.Replacer
 }
 
 // Attach does what Record does and costs one allocation, and three more where there is an access log: for modules that have
@@ -33,14 +34,13 @@ func (rec *Recorder) Attach(r *http.Request, note *Note, teller Teller, keeps fu
 	ctx := r.Context()
 	note.rec, note.teller = rec, teller
 	vars, _ := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
+	repl, _ := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	switch first, _ := vars[rec.hidden].(*Note); {
-	case vars == nil: // it is no request of Caddy's
-	case first == nil:
-		note.latest = note
+	case vars == nil || repl == nil: // it is no request of Caddy's
+	case first == nil || first.repl != repl: // the latter is of a request whose variables were copied, and may still go on
+		note.latest, note.repl = note, repl
 		vars[rec.hidden] = note
-		if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-			repl.Map(note.placeholder)
-		}
+		repl.Map(note.placeholder)
 	case keeps != nil && keeps(first.latest.teller):
 		return
 	default:

@@ -21,10 +21,11 @@ const (
 )
 
 // FreeAddress returns a loopback address that nobody listens on. Until the test ends it belongs to the test, also among test
-// programs that run at once: Caddy shares ports between processes, so two servers on one would not even notice.
+// programs that run at once: Caddy shares ports between processes, so two servers on one would not even notice. Each user has locks
+// of its own, as only a user's own processes can share a port, and nobody can write to another's folder.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	folder := filepath.Join(os.TempDir(), "gatehouse-test-ports")
+	folder := filepath.Join(os.TempDir(), "gatehouse-test-ports-"+strconv.Itoa(os.Getuid()))
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -205,6 +205,9 @@ func (s *shelf) grown(n int) shelf {
 // mark notes that prefixes of a length are in the regions from first to last, without that.
 func (s *shelf) mark(first, last uint64, length int) {
 	bit := uint64(1) << (length - shortest)
+	if last-first == 1<<regionBits && s.lengths[first].Load()&bit != 0 {
+		return // a length that one prefix is in all regions with, every prefix is: lists of networks have thousands of such
+	}
 	for region := first; region < last; region++ {
 		if s.lengths[region].Load()&bit == 0 {
 			s.lengths[region].Or(bit)
