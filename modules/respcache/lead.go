@@ -58,6 +58,7 @@ type lead struct {
 	received  time.Time // the header
 	expected  int64     // Content-Length, or -1
 	reason    string
+	cut       bool       // the answer ended before its end
 	sent      chan error // of the goroutine that writes to the client; nil if there is none
 	// Of a small body that goes to the client once the fill is over, without that goroutine.
 	small *serving // how it answers; nil for none
@@ -344,13 +345,13 @@ func (l *lead) awaitClient(err error) error {
 	switch {
 	case l.sent != nil:
 		l.fault = <-l.sent
-	case l.small != nil && err == nil && l.reason != reasonBroken:
+	case l.small != nil && err == nil && !l.cut:
 		l.deliver()
 	case !l.wrote && l.small == nil:
 		return err
 	}
 	sent := l.fault
-	if l.mode == shared && (err != nil || sent != nil || l.reason == reasonBroken) {
+	if l.mode == shared && (err != nil || sent != nil || l.cut) {
 		panic(http.ErrAbortHandler)
 	}
 	if sent != nil {

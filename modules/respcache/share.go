@@ -194,7 +194,7 @@ func (l *lead) finishStream(err error) {
 	whole := s.finish(err)
 	switch {
 	case err != nil:
-		l.reason = reasonBroken
+		l.reason, l.cut = reasonBroken, true
 		l.h.countDrop(reasonBroken)
 		return
 	case !whole:

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
@@ -90,4 +91,19 @@ func TestSmallAnswerIsFlushed(t *testing.T) {
 	if err := d.handler.ServeHTTP(w, r, d.next); err != nil {
 		t.Error(err)
 	}
+}
+
+// An answer that takes longer than one may take to be stored is not stored, and reaches its client whole all the same.
+func TestLongAnswerIsWhole(t *testing.T) {
+	const long = 10 * time.Minute // more than longestFill
+	d := newDirect(t, func(w http.ResponseWriter, _ *http.Request) {
+		header("first", "Cache-Control: max-age=3600")(w, nil)
+		time.Sleep(long)
+		_, _ = w.Write([]byte("second"))
+	})
+	synctest.Test(t, func(t *testing.T) {
+		if w := d.get("http://example.com/"); w.Body.String() != "firstsecond" {
+			t.Errorf("got %q", w.Body)
+		}
+	})
 }
