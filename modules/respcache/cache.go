@@ -206,15 +206,26 @@ func (c *cache) put(f *fill, o *object, variants int, limit int64) (kept bool, r
 // invalidate removes what is stored under a key, and keeps fills that run from storing what they get, save one.
 func (c *cache) invalidate(key string, save *fill) {
 	c.fills.invalidate(key, save)
-	c.forget(key)
-}
-
-// forget removes what is stored under a key.
-func (c *cache) forget(key string) {
 	lock := &c.publish[maphash.String(c.seed, key)%lockStripes]
 	lock.Lock()
 	defer lock.Unlock()
 	c.store.Delete(key)
+}
+
+// discard removes one stored answer, unless another has taken its place, and leaves the other variants of its key.
+func (c *cache) discard(o *object) {
+	lock := &c.publish[maphash.String(c.seed, o.key)%lockStripes]
+	lock.Lock()
+	defer lock.Unlock()
+	objects := c.objects(o.key)
+	at := slices.Index(objects, o)
+	switch {
+	case at < 0:
+	case len(objects) == 1:
+		c.store.Delete(o.key)
+	default:
+		c.store.Put(o.key, newResource(o.key, slices.Delete(slices.Clone(objects), at, at+1)))
+	}
 }
 
 func (c *cache) sweepSoon() {

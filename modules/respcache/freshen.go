@@ -108,6 +108,6 @@ func (l *lead) head(resp response) {
 		o, _, _, _ := l.freshen(resp)
 		o.release()
 	case l.fwd == fwdStale: // or clients could take from others what is fresh
-		l.h.cache.forget(l.q.key)
+		l.h.cache.discard(l.stale)
 	}
 }

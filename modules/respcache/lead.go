@@ -58,8 +58,9 @@ type lead struct {
 	received  time.Time // the header
 	expected  int64     // Content-Length, or -1
 	reason    string
+	cut       bool       // the answer ended before its end
 	sent      chan error // of the goroutine that writes to the client; nil if there is none
-	// Of a small body that goes to the client once it is whole, without that goroutine.
+	// Of a small body that goes to the client once the fill is over, without that goroutine.
 	small *serving // how it answers; nil for none
 	wrote bool     // the client has been written to, on the goroutine of its request
 	fault error    // of that
@@ -134,18 +135,13 @@ func (l *lead) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// writeShared puts content into the stream. The client gets a small body as soon as it is whole, and a goroutine of its own if it
-// does not come at once.
+// writeShared puts content into the stream. A small body that comes at once goes to the client when the fill is over, which must not
+// wait for a slow one; what does not come at once goes there by a goroutine of its own.
 func (l *lead) writeShared(p []byte) (int, error) {
-	whole := l.small != nil && !l.wrote && l.f.stream.length()+int64(len(p)) == l.expected
-	if !whole {
+	if l.small != nil && l.f.stream.length()+int64(len(p)) != l.expected {
 		l.detach()
 	}
-	n, err := l.f.stream.write(l.ctx, p)
-	if whole && err == nil {
-		l.deliver()
-	}
-	return n, err
+	return l.f.stream.write(l.ctx, p)
 }
 
 // ReadFrom implements io.ReaderFrom: what passes goes the way of io.Copy, what is stored comes by Write.
@@ -349,11 +345,13 @@ func (l *lead) awaitClient(err error) error {
 	switch {
 	case l.sent != nil:
 		l.fault = <-l.sent
+	case l.small != nil && err == nil && !l.cut:
+		l.deliver()
 	case !l.wrote && l.small == nil:
 		return err
 	}
 	sent := l.fault
-	if l.mode == shared && (err != nil || sent != nil || l.reason == reasonBroken) {
+	if l.mode == shared && (err != nil || sent != nil || l.cut) {
 		panic(http.ErrAbortHandler)
 	}
 	if sent != nil {

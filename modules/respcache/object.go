@@ -266,9 +266,13 @@ func (r *resource) with(o *object, variants int, bytes int64) []*object {
 		if o.replaces(old) {
 			continue
 		}
-		if dead, _ := old.gen.state(old); !dead && fits(old) {
+		if dead, _ := old.gen.state(old); dead || !old.acquire() { // the store may let go of the resource meanwhile
+			continue
+		}
+		if fits(old) {
 			objects = append(objects, old)
 		}
+		old.release()
 	}
 	return objects
 }

@@ -137,9 +137,7 @@ func (l *lead) serveStream(o *object) {
 
 // deliver writes a small body, which is whole.
 func (l *lead) deliver() {
-	s := l.small
-	l.wrote = true
-	if s.part != noBody {
+	if s := l.small; s.part != noBody {
 		part := s.stretch(l.f.object)
 		l.fault = l.f.object.body.writeTo(l.w, part.start, min(part.length, l.expected))
 	}
@@ -147,7 +145,7 @@ func (l *lead) deliver() {
 
 // detach leaves the body to a goroutine, if that has not been done: neither a slow client nor a slow upstream holds up the other.
 func (l *lead) detach() {
-	if l.small == nil || l.wrote {
+	if l.small == nil {
 		return
 	}
 	s := l.small
@@ -196,7 +194,7 @@ func (l *lead) finishStream(err error) {
 	whole := s.finish(err)
 	switch {
 	case err != nil:
-		l.reason = reasonBroken
+		l.reason, l.cut = reasonBroken, true
 		l.h.countDrop(reasonBroken)
 		return
 	case !whole:

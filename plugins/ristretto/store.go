@@ -274,8 +274,8 @@ func (s *store) shrink() {
 // Walk implements respcache.Keeper.
 func (s *store) Walk(visit func(respcache.Value) bool) {
 	s.index.RLock()
-	values := make([]respcache.Value, 0, s.order.Len())
-	for e := s.order.Front(); e != nil; e = e.Next() {
+	values := make([]respcache.Value, 0, len(s.keys))
+	for _, e := range s.keys { // and not order, which lacks what is on its way to the main part
 		values = append(values, e.Value.(*item).value)
 	}
 	s.index.RUnlock()
