@@ -110,15 +110,15 @@ func (c *curve) expected(typical float64, out *[levels]float64) (n int) {
 		out[0] = typical
 		return 1
 	}
-	l, last, lastLoad := 0, mean{}, 0.0
+	l, last, lastLevel := 0, mean{}, 0
 	for _, b := range known.list[:known.n] {
 		for ; l <= b.to; l++ {
 			out[l] = b.value
 			if l < b.from && last.weight > 0 {
-				out[l] = min(b.value, extrapolate(last.value, lastLoad, l))
+				out[l] = min(b.value, extrapolate(last.value, lastLevel, l))
 			}
 		}
-		last, lastLoad = b.mean, levelLoad(b.to)
+		last, lastLevel = b.mean, b.to
 	}
 	for i := range out[:l] {
 		out[i] *= typical / c.all.value
@@ -126,11 +126,21 @@ func (c *curve) expected(typical float64, out *[levels]float64) (n int) {
 	return l
 }
 
-// extrapolate is the latency at a level never seen, from that at a lower load: by a square root, between an upstream with
+// extrapolate is the latency at a level never seen, from that at a lower one: by a square root, between an upstream with
 // workers to spare (flat) and one without (proportional).
-func extrapolate(from, load float64, l int) float64 {
-	return from * math.Sqrt((levelLoad(l)+1)/(load+1))
+func extrapolate(from float64, known, l int) float64 {
+	return from * roots[l].root * roots[known].inverse
 }
+
+// roots are the square roots of what each level and one request more have under way, and their inverses: a choice needs
+// them for most upstreams, and neither a root nor a division is quick.
+var roots = func() (all [levels]struct{ root, inverse float64 }) {
+	for l := range all {
+		all[l].root = math.Sqrt(levelLoad(l) + 1)
+		all[l].inverse = 1 / all[l].root
+	}
+	return all
+}()
 
 // block is a run of known levels with one value.
 type block struct {

@@ -28,13 +28,16 @@ func silent(now, heard, waiting int64, expected, limit float64) float64 {
 	return quiet * float64(waiting+1)
 }
 
-// silence is the charge at load level l.
-func (u *Upstream) silence(now int64, l int, limit float64) float64 {
+// silence is the charge where an answer is expected to take so long.
+func (u *Upstream) silence(now int64, expected, limit float64) float64 {
 	waiting := u.waiting.Load()
 	if waiting == 0 {
 		return 0
 	}
-	return silent(now, u.heard.Load(), waiting-u.stuck(), u.published.at(l), limit)
+	if u.hung.Load() > 0 {
+		waiting -= u.stuck()
+	}
+	return silent(now, u.heard.Load(), waiting, expected, limit)
 }
 
 // answering takes note that a, which waited, does not any more, and returns how long the upstream had been quiet.
