@@ -54,7 +54,8 @@ type curve struct {
 	at    int64
 	all   mean
 	level [levels]mean
-	seen  int // levels from here on were never observed
+	seen  int  // levels from here on were never observed
+	first bool // there was but one observation so far
 }
 
 // fade lets time pass until now.
@@ -70,7 +71,13 @@ func (c *curve) fade(now int64, memory float64) {
 	}
 }
 
+// add takes an observation. The first one often tells how long it takes to connect, so the second one replaces it if it is
+// shorter.
 func (c *curve) add(l int, latency float64) {
+	if c.first && latency < c.all.value {
+		c.all, c.level = mean{}, [levels]mean{}
+	}
+	c.first = c.seen == 0
 	c.all.add(latency, meanCap)
 	c.level[l].add(latency, levelCap)
 	c.seen = max(c.seen, l+1)

@@ -145,14 +145,20 @@ func (s *scan) seekProbe(i int, u *Upstream, p *Params) {
 	}
 }
 
-// score fills in what going there would cost, and the rank that decides between equals. Up to one request is added by
-// chance: where next to nothing is under way, the upstream with the luckiest latencies would else get everything.
+// score fills in what going there would cost, and the rank that decides between equals. To what is under way, the request
+// itself and a part of one more are added by chance, and to nothing a part of two: where next to nothing is under way, the
+// upstream with the luckiest latencies would else get everything, and idle ones that are nearly as quick next to nothing.
 func (c *Chooser) score(s *scan, slot *slot, candidate *Candidate) {
 	u := candidate.Upstream
 	q := u.load()
 	s.total += q
 	slot.load = int32(q)
-	slot.rank = float32(q+1) + float32(s.draw32()>>8)*(1./(1<<24))
+	slot.rank = float32(s.draw32()>>8) * (1. / (1 << 24))
+	if q == 0 {
+		slot.rank *= 2
+	} else {
+		slot.rank += float32(q + 1)
+	}
 	if c.method == LeastBandwidth {
 		slot.score = float32(u.bandwidth(s.now))
 	} else {
