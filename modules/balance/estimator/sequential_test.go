@@ -30,7 +30,9 @@ func TestSequentialRequestsAreShared(t *testing.T) {
 				requests int
 				least    float64 // of the fair share
 			}{{120, .3}, {500, .5}, {5000, .8}} {
-				if got := b.shares(part.requests, latency); slices.Min(got) < part.least/float64(n) {
+				got := b.shares(part.requests, latency)
+				t.Logf("seed %d: %d requests to %d upstreams: %.2f", seed, part.requests, n, got)
+				if slices.Min(got) < part.least/float64(n) {
 					t.Errorf("seed %d: %d requests to %d upstreams are shared as %.2f", seed, part.requests, n, got)
 				}
 			}
