@@ -179,6 +179,30 @@ func TestStallIsNoticedBySilence(t *testing.T) {
 	}
 }
 
+// A slow upstream gets one request at a time, and some of these take long: a ramp would have it get more of them.
+func TestOneLongAnswerIsNoStall(t *testing.T) {
+	for _, c := range []struct {
+		waiting int
+		ramps   bool
+	}{{1, false}, {2, true}} {
+		b := newBench(t, 3, Params{}, LeastResponseTime)
+		b.warm(200, 10*ms)
+		u := b.upstream(0)
+		under := make([]Attempt, c.waiting)
+		for i := range under {
+			u.Begin(&under[i], b.now)
+		}
+		b.now += longStall + ms
+		for i := range under {
+			under[i].Headers(b.now, false)
+			under[i].Done(b.now, Answered)
+		}
+		if got := u.RampFraction(b.now) < 1; got != c.ramps {
+			t.Errorf("%d waited for a second: ramps is %v", c.waiting, got)
+		}
+	}
+}
+
 func TestRequestsThatHangDoNotKeepOthersAway(t *testing.T) {
 	b := newBench(t, 2, Params{}, LeastResponseTime)
 	b.warm(200, 10*ms)
