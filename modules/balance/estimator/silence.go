@@ -14,7 +14,7 @@ const (
 	// lookAfter is how long, in nanoseconds, a stalled upstream is left alone until one request looks whether it is back;
 	// then after as long again as it has been quiet.
 	lookAfter = 3e9
-	// longStall is the quiet, in nanoseconds, after which an upstream warms up again: one that has stood still for so long
+	// longStall is the quiet, in nanoseconds, after which an upstream comes back slowly: one that has stood still for so long
 	// may do it again, and every request that it holds then waits until the end. One request that alone took so long is no
 	// sign of that: a slow upstream has one at a time and some long ones, and a ramp would send it more than it deserves.
 	longStall = 1e9
@@ -63,7 +63,7 @@ func (u *Upstream) broke(now, began int64, quiet, latency float64) (float64, boo
 		u.stallEnd.Store(now)
 		u.hung.Store(u.waiting.Load())
 		if quiet >= longStall && u.waiting.Load() > 0 {
-			u.startRamp(now)
+			u.setBack(now)
 		}
 		return min(latency, limit), true
 	}
