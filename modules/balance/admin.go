@@ -58,8 +58,8 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 func (a adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: upstreamsPath, Handler: caddy.AdminHandlerFunc(a.list)},
-		{Pattern: drainPath, Handler: command(func(u *upstream, _ Command) { u.drained.Store(true) }, checkDrain)},
-		{Pattern: undrainPath, Handler: command(func(u *upstream, _ Command) { u.undrain() }, checkDrain)},
+		{Pattern: drainPath, Handler: command(func(u *upstream, _ Command) { registered.drain(u) }, checkDrain)},
+		{Pattern: undrainPath, Handler: command(func(u *upstream, _ Command) { registered.undrain(u) }, checkDrain)},
 		{Pattern: weightPath, Handler: command(func(u *upstream, c Command) { registered.setWeight(u, c.Weight) }, checkWeigh)},
 	}
 }

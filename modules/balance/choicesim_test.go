@@ -40,7 +40,7 @@ type simRequest struct {
 type simNode struct {
 	state    *upstream
 	busy     int
-	queue    []simRequest
+	queue    []*simRequest
 	requests float64
 	recent   *list.List
 	cached   map[int]*list.Element
@@ -60,12 +60,12 @@ func (n *simNode) lookup(key int) bool {
 }
 
 // running is a heap of requests by the time of their completion.
-type running []simRequest
+type running []*simRequest
 
 func (h running) Len() int           { return len(h) }
 func (h running) Less(i, j int) bool { return h[i].done < h[j].done }
 func (h running) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *running) Push(x any)        { *h = append(*h, x.(simRequest)) }
+func (h *running) Push(x any)        { *h = append(*h, x.(*simRequest)) }
 func (h *running) Pop() any {
 	last := (*h)[len(*h)-1]
 	*h = (*h)[:len(*h)-1]
@@ -130,7 +130,7 @@ func (s *simulation) arrive(now time.Duration) {
 	if now > simWarm {
 		n.requests++
 	}
-	req := simRequest{key: key, arrived: now, node: n}
+	req := &simRequest{key: key, arrived: now, node: n}
 	if n.busy == simWorkers {
 		n.queue = append(n.queue, req)
 		return
@@ -138,7 +138,7 @@ func (s *simulation) arrive(now time.Duration) {
 	s.serve(req, now)
 }
 
-func (s *simulation) serve(req simRequest, now time.Duration) {
+func (s *simulation) serve(req *simRequest, now time.Duration) {
 	req.node.busy++
 	hit := req.node.lookup(req.key)
 	mean := 0.050
@@ -158,7 +158,7 @@ func (s *simulation) serve(req simRequest, now time.Duration) {
 }
 
 func (s *simulation) complete() {
-	req := heap.Pop(&s.running).(simRequest)
+	req := heap.Pop(&s.running).(*simRequest)
 	req.node.busy--
 	req.node.state.inFlight.Add(-1)
 	if req.arrived > simWarm {

@@ -102,13 +102,6 @@ func (u *upstream) estimate(b *book) *estimator.Upstream {
 	return made
 }
 
-// undrain has the upstream get requests again. Most often it was drained to be started anew.
-func (u *upstream) undrain() {
-	if u.drained.CompareAndSwap(true, false) {
-		u.ramp()
-	}
-}
-
 // ramp has the upstream's share grow from almost nothing again, in all estimates: it is back, and may be cold.
 func (u *upstream) ramp() {
 	for _, e := range u.entries() {

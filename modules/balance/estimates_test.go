@@ -82,7 +82,7 @@ func TestLineUp(t *testing.T) {
 		size := 4
 		check := func(when string, r *http.Request, want ...int) {
 			t.Helper()
-			l := e.lineUp(pool, r)
+			l := e.lineUp(e.resolver.resolve(pool), pool, r)
 			defer l.release()
 			var got []int
 			for i := range l.candidates {
@@ -97,7 +97,7 @@ func TestLineUp(t *testing.T) {
 		}
 		r := newGet()
 		check("at first", r, 0, 1, 2, 3)
-		states[1].drained.Store(true)
+		e.proxy.registry.drain(states[1])
 		size = 3
 		check("one drained", r, 0, 2, 3)
 		e.proxy.retries.note(r.Context(), states[3], true)
@@ -106,9 +106,9 @@ func TestLineUp(t *testing.T) {
 		e.proxy.retries.note(r.Context(), states[0], true)
 		e.proxy.retries.note(r.Context(), states[2], true)
 		check("all failed", r, 0, 2, 3)
-		states[0].drained.Store(true)
-		states[2].drained.Store(true)
-		states[3].drained.Store(true)
+		e.proxy.registry.drain(states[0])
+		e.proxy.registry.drain(states[2])
+		e.proxy.registry.drain(states[3])
 		size = 0
 		check("all drained", r)
 		if got := e.choose(pool, r); got != nil {
@@ -125,15 +125,15 @@ func TestHealthyAgainRamps(t *testing.T) {
 		e.choose(pool, newGet())
 		s := e.resolver.resolve(pool)
 		s.down = []bool{true, false, false}
-		if l := e.lineUp(pool, newGet()); len(l.candidates) != 2 || estimate.RampFraction(e.book.now()) != 1 {
+		if l := e.lineUp(e.resolver.resolve(pool), pool, newGet()); len(l.candidates) != 2 || estimate.RampFraction(e.book.now()) != 1 {
 			t.Fatalf("%d candidates", len(l.candidates))
 		}
 		e.proxy.registry.generation.Add(1) // the pool is derived anew
-		if l := e.lineUp(pool, newGet()); len(l.candidates) != 3 || estimate.RampFraction(e.book.now()) != 0 {
+		if l := e.lineUp(e.resolver.resolve(pool), pool, newGet()); len(l.candidates) != 3 || estimate.RampFraction(e.book.now()) != 0 {
 			t.Fatalf("%d candidates, ramp %v", len(l.candidates), estimate.RampFraction(e.book.now()))
 		}
 		time.Sleep(15 * time.Second)
-		e.lineUp(pool, newGet())
+		e.lineUp(e.resolver.resolve(pool), pool, newGet())
 		if got := estimate.RampFraction(e.book.now()); math.Abs(got-.5) > 1e-6 {
 			t.Fatalf("half of the ramp is %v: it began anew", got)
 		}

@@ -108,7 +108,7 @@ func (e *estimates) choose(pool reverseproxy.UpstreamPool, r *http.Request) *rev
 	if len(pool) == 0 {
 		return nil
 	}
-	l := e.lineUp(pool, r)
+	l := e.lineUp(e.resolver.resolve(pool), pool, r)
 	defer l.release()
 	choice := e.chooser.Choose(e.book.now(), l.candidates, l.request)
 	if choice.Copy != estimator.None {

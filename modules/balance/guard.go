@@ -107,7 +107,7 @@ func (p *Guard) Select(pool reverseproxy.UpstreamPool, r *http.Request, w http.R
 		return nil
 	}
 	s := p.estimates.resolver.resolve(pool)
-	l := p.estimates.lineUpOf(s, pool, r)
+	l := p.estimates.lineUp(s, pool, r)
 	seen := l.pool
 	chosen := p.choose(s, l, r, w)
 	if i := slices.Index(seen, chosen); i >= 0 {

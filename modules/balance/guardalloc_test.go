@@ -22,8 +22,8 @@ func TestGuardDoesNotAllocate(t *testing.T) {
 	}
 	check("all")
 	drained := registered.get(pool[3].Dial)
-	drained.drained.Store(true)
-	defer drained.drained.Store(false)
+	registered.drain(drained)
+	defer registered.undrain(drained)
 	check("one drained")
 }
 
@@ -32,8 +32,8 @@ func BenchmarkGuard(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			p, pool, r := guardOf(b, `{"policy":"random"}`, 10)
 			if name != "all" {
-				registered.get(pool[3].Dial).drained.Store(true)
-				defer registered.get(pool[3].Dial).drained.Store(false)
+				registered.drain(registered.get(pool[3].Dial))
+				defer registered.undrain(registered.get(pool[3].Dial))
 			}
 			w := httptest.NewRecorder()
 			b.ReportAllocs()

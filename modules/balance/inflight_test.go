@@ -274,13 +274,13 @@ func get(client *http.Client, url string, leave bool) {
 
 // upgrade switches protocols, and every other time leaves without a word.
 func upgrade(t *testing.T, address string, n int64) {
-	conn, err := net.DialTimeout("tcp", address, 10*time.Second)
+	conn, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
 		t.Errorf("connecting: %v", err)
 		return
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	fmt.Fprintf(conn, "GET /upgrade?k=%d HTTP/1.1\r\nHost: site\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", n)
 	if n%100 == 0 {
 		return

@@ -5,7 +5,6 @@ package balance
 
 import (
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -86,14 +85,9 @@ func (l *lineup) release() {
 	}
 }
 
-// lineUp returns who may get the request: not drained, available, not found down by active checks unless nobody else can
-// take it, and not failed by it unless nobody else is left.
-func (e *estimates) lineUp(pool reverseproxy.UpstreamPool, r *http.Request) lineup {
-	return e.lineUpOf(e.resolver.resolve(pool), pool, r)
-}
-
-// lineUpOf is lineUp for a pool that is resolved.
-func (e *estimates) lineUpOf(s *snapshot[*field], pool reverseproxy.UpstreamPool, r *http.Request) lineup {
+// lineUp returns who of a pool that is resolved may get the request: not drained, available, not found down by active
+// checks unless nobody else can take it, and not failed by it unless nobody else is left.
+func (e *estimates) lineUp(s *snapshot[*field], pool reverseproxy.UpstreamPool, r *http.Request) lineup {
 	failed := e.proxy.retries.failed(r)
 	l := lineup{
 		pool: pool, candidates: s.derived.candidates, request: estimator.Request{Retry: failed != nil, Pool: len(pool)},
@@ -115,7 +109,7 @@ func (e *estimates) lineUpOf(s *snapshot[*field], pool reverseproxy.UpstreamPool
 			}
 		}
 	}
-	l.request.Copyable = e.copier != nil && failed == nil && l.anyEjected() && copyable(r)
+	l.request.Copyable = e.copier != nil && failed == nil && estimator.AnyEjected(l.candidates) && copyable(r)
 	return l
 }
 
@@ -142,8 +136,11 @@ func likeness(pool reverseproxy.UpstreamPool) reverseproxy.UpstreamPool {
 
 // allOpen reports whether every upstream may get requests.
 func (s *snapshot[T]) allOpen(pool reverseproxy.UpstreamPool) bool {
-	for i, u := range pool {
-		if !u.Available() || s.isDown(i) || s.upstreams[i].drained.Load() {
+	if s.drains || s.down != nil {
+		return false
+	}
+	for _, u := range pool {
+		if !u.Available() {
 			return false
 		}
 	}
@@ -177,9 +174,4 @@ func note(s *snapshot[*field], pool reverseproxy.UpstreamPool, now int64) {
 			f.candidates[i].Upstream.StartRamp(now)
 		}
 	}
-}
-
-// anyEjected spares the question whether a request may be copied, as long as nobody needs a copy.
-func (l *lineup) anyEjected() bool {
-	return slices.ContainsFunc(l.candidates, func(c estimator.Candidate) bool { return c.Upstream.Ejected() })
 }

@@ -104,12 +104,16 @@ func status(t *testing.T, s *gatehousetest.Server, address string) balance.Statu
 	return balance.Status{}
 }
 
-// eventually fails the test unless the condition becomes true within ten seconds.
+// patience is how long a condition may take to become true. It bounds only how long a failing test waits, on however slow a
+// machine.
+const patience = time.Minute
+
+// eventually fails the test unless the condition becomes true in time.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s did not happen within 10 s", what)
+			t.Fatalf("%s did not happen within %v", what, patience)
 		}
 	}
 }

@@ -17,6 +17,7 @@ type snapshot[T any] struct {
 	fixed      bool                      // pool is the handler's own slice, which never changes
 	upstreams  []*upstream               // in the pool's order
 	down       []bool                    // which of them active checks found down; nil if none
+	drains     bool                      // some are drained; which ones, they say themselves
 	panics     bool                      // some are, and get requests when no other can
 	derived    T
 }
@@ -69,6 +70,7 @@ func (r *resolver[T]) build(pool reverseproxy.UpstreamPool) *snapshot[T] {
 	}
 	for i, u := range pool {
 		s.upstreams[i] = r.registry.get(u.Dial)
+		s.drains = s.drains || s.upstreams[i].drained.Load()
 	}
 	s.down = r.health.down(s.upstreams)
 	s.panics = s.down != nil && !r.health.failClosed()

@@ -4,20 +4,27 @@
 package balance_test
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"syscall"
+	"time"
 )
 
 // ports are those that an upstream of this process had.
 var ports sync.Map
 
 // newServer starts an upstream on a port that none had before: what is known of an address outlives configs, and so the
-// test that used it.
+// test that used it. Where others have taken all ports, it waits until some are free again.
 func newServer(h http.Handler) *httptest.Server {
-	for {
+	for deadline := time.Now().Add(2 * patience); ; {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(deadline) {
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
 		if err != nil {
 			panic(err) // as httptest.NewServer does
 		}

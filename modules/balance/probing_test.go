@@ -234,10 +234,9 @@ func TestCheckFastCGI(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	silent := rawServer(t, func(net.Conn) { <-release })
-	began := time.Now()
 	err = checkOnce(t, Health{Timeout: caddy.Duration(100 * time.Millisecond)}, transport(t, "fastcgi", "{}"), silent)
-	if err == nil || time.Since(began) > 5*time.Second {
-		t.Errorf("a FastCGI server that does not answer: %v after %s", err, time.Since(began))
+	if err == nil { // without the timeout, the test would not end
+		t.Error("a FastCGI server that does not answer passed")
 	}
 }
 

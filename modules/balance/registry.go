@@ -48,7 +48,7 @@ type upstream struct {
 
 	estimates atomic.Pointer[[]entry] // by book; written under the registry's mu
 
-	drained atomic.Bool   // the operator's: no new requests
+	drained atomic.Bool   // the operator's: no new requests; see registry.drain
 	weight  atomic.Uint64 // the operator's weight as bits of a float64; 0 means none, and the config decides
 
 	checks   checks       // what active checks found out
@@ -196,4 +196,18 @@ func (r *registry) find(address string) (*upstream, bool) {
 func (r *registry) setWeight(u *upstream, weight float64) {
 	u.weight.Store(math.Float64bits(weight))
 	r.generation.Add(1)
+}
+
+// drain has the upstream get no new requests.
+func (r *registry) drain(u *upstream) {
+	u.drained.Store(true)
+	r.generation.Add(1)
+}
+
+// undrain has it get requests again. Most often it was drained to be started anew.
+func (r *registry) undrain(u *upstream) {
+	if u.drained.CompareAndSwap(true, false) {
+		u.ramp()
+		r.generation.Add(1)
+	}
 }

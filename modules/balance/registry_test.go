@@ -18,7 +18,7 @@ func TestIdleUpstreamsAreForgotten(t *testing.T) {
 		r := newRegistry()
 		idle, busy, drained, weighed := r.get("idle:1"), r.get("busy:1"), r.get("drained:1"), r.get("weighed:1")
 		busy.inFlight.Add(1)
-		drained.drained.Store(true)
+		r.drain(drained)
 		r.setWeight(weighed, 2)
 		held, err := r.claim("named:1", "consistent_hash", 1)
 		if err != nil {
@@ -44,7 +44,7 @@ func TestIdleUpstreamsAreForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 		busy.inFlight.Add(-1)
-		drained.drained.Store(false)
+		r.undrain(drained)
 		r.setWeight(weighed, 0)
 		time.Sleep(idleLimit + sweepInterval)
 		r.get("last:1")

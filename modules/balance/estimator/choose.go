@@ -88,7 +88,9 @@ func NewChooser(p Params, m Method, random func() uint64) *Chooser {
 	if random == nil {
 		random = rand.Uint64
 	}
-	return &Chooser{params: p.withDefaults(), method: m, random: random}
+	p = p.withDefaults()
+	p.Queueing = max(0, p.Queueing)
+	return &Chooser{params: p, method: m, random: random}
 }
 
 // Choose returns where a request that arrives at now should go. It allocates nothing.
@@ -121,7 +123,9 @@ func (c *Chooser) choose(s *scan, now int64, candidates []Candidate, r Request) 
 	if s.probe != None {
 		return Choice{To: int(s.index[s.probe]), Copy: None, Why: Probed}
 	}
-	s.holdBack()
+	if s.ramping {
+		s.holdBack()
+	}
 	choice := Choice{Copy: s.copyTo}
 	if i := c.explore(s); i != None {
 		choice.To, choice.Why = int(s.index[i]), Explored
@@ -159,7 +163,7 @@ func (c *Chooser) band() float64 {
 // explore returns the slot whose turn it is regardless of its estimate. One slot is drawn, and takes the request with the
 // part of its fair share that it is due at least: so everybody gets it, at the cost of one draw.
 func (c *Chooser) explore(s *scan) int {
-	i := int(s.draw32() % uint32(s.n))
+	i := int(uint64(s.draw32()) * uint64(s.n) >> 32)
 	slot := &s.slots[i]
 	floor, limit := c.params.Explore, int32(1)
 	if slot.ramp < 1 {
@@ -203,5 +207,5 @@ func (c *Chooser) nearest(s *scan) {
 
 // relaxed reports whether one more request would hardly queue.
 func (u *Upstream) relaxed(now int64, p *Params) bool {
-	return u.silence(now, level(u.load()), p.Silence) == 0 && u.queueing() <= p.ZoneSpill
+	return u.silence(now, u.published.at(level(u.load())), p.Silence) == 0 && u.queueing() <= p.ZoneSpill
 }

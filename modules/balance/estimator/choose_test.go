@@ -179,6 +179,35 @@ func TestStallIsNoticedBySilence(t *testing.T) {
 	}
 }
 
+// After a long stall an upstream comes back slowly, though not in the midst of a ramp. A slow one gets one request at a time,
+// and some of these take long: a ramp would have it get more of them.
+func TestRampAfterStall(t *testing.T) {
+	for _, c := range []struct {
+		waiting int
+		joined  bool // it is new
+		ramp    float64
+	}{{1, false, 1}, {2, false, .5}, {2, true, .1}} {
+		b := newBench(t, 3, Params{Ramp: 10 * time.Second}, LeastResponseTime)
+		b.warm(200, 10*ms)
+		u := b.upstream(0)
+		if c.joined {
+			u.StartRamp(b.now + ms)
+		}
+		under := make([]Attempt, c.waiting)
+		for i := range under {
+			u.Begin(&under[i], b.now)
+		}
+		b.now += longStall + ms
+		for i := range under {
+			under[i].Headers(b.now, false)
+			under[i].Done(b.now, Answered)
+		}
+		if got := u.RampFraction(b.now); got != c.ramp {
+			t.Errorf("%d waited for a second: the ramp is at %v, want %v", c.waiting, got, c.ramp)
+		}
+	}
+}
+
 func TestRequestsThatHangDoNotKeepOthersAway(t *testing.T) {
 	b := newBench(t, 2, Params{}, LeastResponseTime)
 	b.warm(200, 10*ms)

@@ -54,7 +54,8 @@ type curve struct {
 	at    int64
 	all   mean
 	level [levels]mean
-	seen  int // levels from here on were never observed
+	seen  int  // levels from here on were never observed
+	first bool // there was but one observation so far
 }
 
 // fade lets time pass until now.
@@ -70,7 +71,13 @@ func (c *curve) fade(now int64, memory float64) {
 	}
 }
 
+// add takes an observation. The first one often tells how long it takes to connect, so the second one replaces it if it is
+// shorter.
 func (c *curve) add(l int, latency float64) {
+	if c.first && latency < c.all.value {
+		c.all, c.level = mean{}, [levels]mean{}
+	}
+	c.first = c.seen == 0
 	c.all.add(latency, meanCap)
 	c.level[l].add(latency, levelCap)
 	c.seen = max(c.seen, l+1)
@@ -110,15 +117,15 @@ func (c *curve) expected(typical float64, out *[levels]float64) (n int) {
 		out[0] = typical
 		return 1
 	}
-	l, last, lastLoad := 0, mean{}, 0.0
+	l, last, lastLevel := 0, mean{}, 0
 	for _, b := range known.list[:known.n] {
 		for ; l <= b.to; l++ {
 			out[l] = b.value
 			if l < b.from && last.weight > 0 {
-				out[l] = min(b.value, extrapolate(last.value, lastLoad, l))
+				out[l] = min(b.value, extrapolate(last.value, lastLevel, l))
 			}
 		}
-		last, lastLoad = b.mean, levelLoad(b.to)
+		last, lastLevel = b.mean, b.to
 	}
 	for i := range out[:l] {
 		out[i] *= typical / c.all.value
@@ -126,11 +133,21 @@ func (c *curve) expected(typical float64, out *[levels]float64) (n int) {
 	return l
 }
 
-// extrapolate is the latency at a level never seen, from that at a lower load: by a square root, between an upstream with
+// extrapolate is the latency at a level never seen, from that at a lower one: by a square root, between an upstream with
 // workers to spare (flat) and one without (proportional).
-func extrapolate(from, load float64, l int) float64 {
-	return from * math.Sqrt((levelLoad(l)+1)/(load+1))
+func extrapolate(from float64, known, l int) float64 {
+	return from * roots[l].root * roots[known].inverse
 }
+
+// roots are the square roots of what each level and one request more have under way, and their inverses: a choice needs
+// them for most upstreams, and neither a root nor a division is quick.
+var roots = func() (all [levels]struct{ root, inverse float64 }) {
+	for l := range all {
+		all[l].root = math.Sqrt(levelLoad(l) + 1)
+		all[l].inverse = 1 / all[l].root
+	}
+	return all
+}()
 
 // block is a run of known levels with one value.
 type block struct {

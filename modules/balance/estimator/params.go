@@ -37,7 +37,7 @@ type Params struct {
 	// loaded is taken. It keeps proxies that know the same from all going to the same place. Default 0.5.
 	Band float64
 	// Silence is how many times the usual time between two answers an upstream may keep quiet, with requests waiting,
-	// until it counts as stalled. Default 5.
+	// until it counts as stalled. Default 4.5.
 	Silence float64
 	// Explore is the part of its fair share that an upstream gets at least, however slow, so that a recovery is seen.
 	// One request at a time. Default 0.01.
@@ -93,7 +93,7 @@ func (p Params) withDefaults() Params {
 	def(&p.Memory, 5*time.Second)
 	def(&p.Queueing, 1)
 	def(&p.Band, .5)
-	def(&p.Silence, 5)
+	def(&p.Silence, 4.5)
 	def(&p.Explore, .01)
 	def(&p.ZoneSpill, .5)
 	def(&p.FailureCost, 100)

@@ -4,6 +4,7 @@
 package estimator
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 const (
 	poolFreshFor    = 100e6
 	poolPerUpstream = 50e3
+	poolYoungFor    = 5e6 // while there is hardly any evidence
 )
 
 // poolFigures is what an upstream is measured against.
@@ -52,8 +54,12 @@ func (c *Chooser) refresh(now int64, candidates []Candidate, size int) {
 	if now < p.next.Load() {
 		return
 	}
-	p.next.Store(now + poolFreshFor + int64(len(candidates))*poolPerUpstream)
-	figures := p.figures(now, candidates)
+	figures, evidence := p.figures(now, candidates)
+	fresh := int64(poolFreshFor)
+	if evidence < prior {
+		fresh = poolYoungFor
+	}
+	p.next.Store(now + fresh + int64(len(candidates))*poolPerUpstream)
 	established := p.established.Load() || anyKnown(candidates)
 	ramps := 0
 	for i := range candidates {
@@ -78,39 +84,53 @@ func anyKnown(candidates []Candidate) bool {
 	return false
 }
 
-// figures measures up to FullScan of the candidates.
-func (p *pool) figures(now int64, candidates []Candidate) poolFigures {
-	var typicals, idles [FullScan]float64
+// figures measures up to FullScan of the candidates, and returns how many observations tell of their latency.
+func (p *pool) figures(now int64, candidates []Candidate) (_ poolFigures, evidence float64) {
+	var typicals, idles [FullScan]mean
 	step := (len(candidates) + FullScan - 1) / FullScan
 	n := 0
 	p.last.best = 1
 	for i := 0; i < len(candidates); i += step {
 		typical, idle, ratio := candidates[i].Upstream.peek(now)
 		p.last.best = min(p.last.best, ratio)
-		if typical > 0 {
-			typicals[n], idles[n] = typical, idle
+		if typical.value > 0 {
+			typicals[n], idles[n] = typical, mean{idle, typical.weight}
+			evidence += typical.weight
 			n++
 		}
 	}
 	if n > 0 {
 		p.last.typical, p.last.idle = median(typicals[:n]), median(idles[:n])
 	}
-	return p.last
+	return p.last, evidence
 }
 
-func median(x []float64) float64 {
-	slices.Sort(x)
-	return x[len(x)/2]
+// median returns the value that has half of the weight at or below it.
+func median(x []mean) float64 {
+	slices.SortFunc(x, func(a, b mean) int { return cmp.Compare(a.value, b.value) })
+	half := 0.
+	for _, m := range x {
+		half += m.weight / 2
+	}
+	for _, m := range x {
+		if half -= m.weight; half < 0 {
+			return m.value
+		}
+	}
+	return x[len(x)-1].value
 }
 
-// peek returns the mean latency, 0 if it is not known any more, the idle latency and the failure ratio.
-func (u *Upstream) peek(now int64) (typical, idle, ratio float64) {
+// peek returns the mean latency with its weight, 0 if it is not known any more, the idle latency and the failure ratio.
+//
+// The weight is that of the evidence, up to what counts as enough: the first answers of all upstreams tell how long it takes
+// to connect, and would else make everybody who answered no more than that look as slow.
+func (u *Upstream) peek(now int64) (typical mean, idle, ratio float64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.curve.fade(now, float64(u.params.Memory))
 	u.failures.fade(now)
 	if u.curve.all.weight >= hint {
-		typical = u.curve.all.value
+		typical = mean{u.curve.all.value, min(u.curve.all.weight, prior)}
 	}
 	return typical, u.idle.value, u.failures.ratio()
 }

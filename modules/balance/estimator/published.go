@@ -37,14 +37,16 @@ func (p *published) at(l int) float64 {
 	if l <= top {
 		return loadFloat(&p.expected[l])
 	}
-	return extrapolate(loadFloat(&p.expected[top]), levelLoad(top), l)
+	return extrapolate(loadFloat(&p.expected[top]), top, l)
 }
 
-// price is what level l is charged with: the latency, what it has of queueing once more as often as asked for, and what
-// failures cost.
-func (p *published) price(l int, queueing float64) float64 {
-	e := p.at(l)
-	return e + queueing*max(0, e-loadFloat(&p.idle)) + loadFloat(&p.surcharge)
+// price is what an upstream with this latency is charged with: that, what it has of queueing once more as often as asked
+// for, and what failures cost.
+func (p *published) price(expected, queueing float64) float64 {
+	if queued := expected - loadFloat(&p.idle); queued > 0 {
+		expected += queueing * queued
+	}
+	return expected + loadFloat(&p.surcharge)
 }
 
 func loadFloat(v *atomic.Uint64) float64 { return math.Float64frombits(v.Load()) }

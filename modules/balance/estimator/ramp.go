@@ -16,6 +16,14 @@ func (u *Upstream) startRamp(now int64) {
 	u.setFlag(ramping)
 }
 
+// setBack puts an upstream back to the middle of a ramp, unless it is not that far: it was well before it stood still, and
+// to keep it from its share for long would cost more than what it holds if it does so again. u.mu is held.
+func (u *Upstream) setBack(now int64) {
+	if u.RampFraction(now) > .5 {
+		u.startRamp(now - int64(u.params.Ramp/2))
+	}
+}
+
 // StartRamp says that the upstream is back, as an active health check saw it: its share grows from almost nothing.
 func (u *Upstream) StartRamp(now int64) {
 	u.mu.Lock()

@@ -3,6 +3,8 @@
 
 package estimator
 
+import "math"
+
 // slotState says how a candidate may be used for the request at hand.
 type slotState uint8
 
@@ -36,6 +38,7 @@ type scan struct {
 	copyTo     int // candidate that a copy probes
 	due        int // candidate that a request with a key may probe
 	zoned      bool
+	ramping    bool // some slot is
 	n          int
 	total      int64
 	index      []int32
@@ -90,6 +93,7 @@ func (c *Chooser) consult(s *scan, i int, u *Upstream, flags uint32) {
 	isOut := c.isOut(s, u, flags)
 	slot.excessive = flags&excessive != 0
 	slot.ramp = c.ramp(s.now, u, flags)
+	s.ramping = s.ramping || slot.ramp < 1
 	switch {
 	case isOut && !c.pool.panicking.Load():
 		slot.state = out
@@ -141,21 +145,27 @@ func (s *scan) seekProbe(i int, u *Upstream, p *Params) {
 	}
 }
 
-// score fills in what going there would cost, and the rank that decides between equals. Up to one request is added by
-// chance: where next to nothing is under way, the upstream with the luckiest latencies would else get everything.
+// score fills in what going there would cost, and the rank that decides between equals. To what is under way, the request
+// itself and a part of one more are added by chance, and to nothing a part of two: where next to nothing is under way, the
+// upstream with the luckiest latencies would else get everything, and idle ones that are nearly as quick next to nothing.
 func (c *Chooser) score(s *scan, slot *slot, candidate *Candidate) {
 	u := candidate.Upstream
 	q := u.load()
 	s.total += q
 	slot.load = int32(q)
-	slot.rank = float32(q) + 1 + float32(s.draw32()>>8)*(1./(1<<24))
+	slot.rank = float32(s.draw32()>>8) * (1. / (1 << 24))
+	if q == 0 {
+		slot.rank *= 2
+	} else {
+		slot.rank += float32(q + 1)
+	}
 	if c.method == LeastBandwidth {
 		slot.score = float32(u.bandwidth(s.now))
 	} else {
-		l := level(q)
-		slot.score = float32(u.published.price(l, max(0, c.params.Queueing)))
+		expected := u.published.at(level(q))
+		slot.score = float32(u.published.price(expected, c.params.Queueing))
 		slot.rank *= 1 + float32(loadFloat(&u.published.typical))
-		if quiet := u.silence(s.now, l, c.params.Silence); quiet > 0 {
+		if quiet := u.silence(s.now, expected, c.params.Silence); quiet > 0 {
 			slot.score += float32(quiet)
 			slot.stalled = true
 		}
@@ -184,27 +194,33 @@ func (s *scan) cap(slot *slot) int32 {
 	return int32(rampCap(float64(slot.ramp), average))
 }
 
-// best returns the slot of the least rank among those within the band above the least score, or None.
+// best returns the slot of the least rank among those within the band above the least score, or None. It works on the
+// floats' bits, which sort like the floats as none is below 0: integers are compared without branches, and these would be
+// mispredicted half the time.
 func (s *scan) best(band float64) int {
-	least := float32(0)
-	found := false
+	least := uint32(math.MaxUint32)
 	for i := range s.slots[:s.n] {
-		if slot := &s.slots[i]; slot.state == usable && (!found || slot.score < least) {
-			least, found = slot.score, true
+		if slot := &s.slots[i]; slot.state == usable {
+			least = min(least, math.Float32bits(slot.score))
 		}
 	}
-	limit := least * float32(band)
-	best := None
+	if least == math.MaxUint32 {
+		return None
+	}
+	limit := math.Float32bits(math.Float32frombits(least) * float32(band))
+	best := uint64(math.MaxUint64)
 	for i := range s.slots[:s.n] {
 		slot := &s.slots[i]
-		if slot.state != usable || slot.score > limit {
+		if slot.state != usable {
 			continue
 		}
-		if best == None || slot.rank < s.slots[best].rank {
-			best = i
+		rank := uint64(math.Float32bits(slot.rank))<<32 | uint64(i)
+		if math.Float32bits(slot.score) > limit {
+			rank = math.MaxUint64
 		}
+		best = min(best, rank)
 	}
-	return best
+	return int(best & math.MaxUint32)
 }
 
 // lastResort returns the slot of the least rank when none is usable: better a full or ejected upstream than none.

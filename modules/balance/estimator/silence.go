@@ -14,8 +14,9 @@ const (
 	// lookAfter is how long, in nanoseconds, a stalled upstream is left alone until one request looks whether it is back;
 	// then after as long again as it has been quiet.
 	lookAfter = 3e9
-	// longStall is the quiet, in nanoseconds, after which an upstream warms up again: one that has stood still for so long
-	// may do it again, and every request that it holds then waits until the end.
+	// longStall is the quiet, in nanoseconds, after which an upstream comes back slowly: one that has stood still for so long
+	// may do it again, and every request that it holds then waits until the end. One request that alone took so long is no
+	// sign of that: a slow upstream has one at a time and some long ones, and a ramp would send it more than it deserves.
 	longStall = 1e9
 )
 
@@ -28,13 +29,16 @@ func silent(now, heard, waiting int64, expected, limit float64) float64 {
 	return quiet * float64(waiting+1)
 }
 
-// silence is the charge at load level l.
-func (u *Upstream) silence(now int64, l int, limit float64) float64 {
+// silence is the charge where an answer is expected to take so long.
+func (u *Upstream) silence(now int64, expected, limit float64) float64 {
 	waiting := u.waiting.Load()
 	if waiting == 0 {
 		return 0
 	}
-	return silent(now, u.heard.Load(), waiting-u.stuck(), u.published.at(l), limit)
+	if u.hung.Load() > 0 {
+		waiting -= u.stuck()
+	}
+	return silent(now, u.heard.Load(), waiting, expected, limit)
 }
 
 // answering takes note that a, which waited, does not any more, and returns how long the upstream had been quiet.
@@ -58,8 +62,8 @@ func (u *Upstream) broke(now, began int64, quiet, latency float64) (float64, boo
 	if u.params.Silence > 0 && limit > 0 && quiet > limit {
 		u.stallEnd.Store(now)
 		u.hung.Store(u.waiting.Load())
-		if quiet >= longStall {
-			u.startRamp(now)
+		if quiet >= longStall && u.waiting.Load() > 0 {
+			u.setBack(now)
 		}
 		return min(latency, limit), true
 	}

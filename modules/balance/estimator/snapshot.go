@@ -81,3 +81,13 @@ func (u *Upstream) Open() int64 { return u.open.Load() }
 
 // Ejected reports whether the upstream gets only probes.
 func (u *Upstream) Ejected() bool { return u.flag.Load()&ejected != 0 }
+
+// AnyEjected reports whether some candidate gets only probes.
+func AnyEjected(candidates []Candidate) bool {
+	for i := range candidates {
+		if candidates[i].Upstream.flag.Load()&ejected != 0 {
+			return true
+		}
+	}
+	return false
+}
