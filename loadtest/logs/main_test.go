@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 // TestNothingIsLost is the whole program with time scaled down.
 func TestNothingIsLost(t *testing.T) {
 	s := settings{rate: 200, control: 200, outage: 3 * time.Second, kills: 5, reloads: 10}
-	results, err := s.measure(t.Logf)
+	results, err := s.measure(t.Context(), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
