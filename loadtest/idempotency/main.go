@@ -99,7 +99,7 @@ func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	if *cost {
-		return s.measureCost(ctx)
+		return lab.Interrupted(ctx, s.measureCost(ctx))
 	}
 	if lab.Find("redis-server") == "" {
 		return errors.New("redis-server is missing: install its package, redis-server")
