@@ -7,6 +7,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab/labtest"
 )
 
 func TestMain(m *testing.M) {
@@ -14,7 +16,7 @@ func TestMain(m *testing.M) {
 		runProxy()
 		return
 	}
-	os.Exit(m.Run())
+	labtest.Main(m, main)
 }
 
 // TestNothingIsLost is the whole program with time scaled down.
