@@ -92,7 +92,7 @@ func traffic() []scenario {
 		}},
 		{name: "soak", long: true, control: control{
 			upstream: `{"latency": "const:2s", "error_rate": 0.01}`, after: 6 * time.Minute, breaks: []string{
-				"checks", "goroutines_over_start", "http_req_duration{scenario:soak}", "http_req_failed{scenario:soak}", "resident_over_start",
+				"checks", "goroutines_over_start", "http_req_duration{scenario:soak}", "http_req_failed{scenario:soak}",
 			},
 		}},
 		{
