@@ -4,7 +4,9 @@
 package main
 
 import (
+	"io"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,5 +77,18 @@ func TestJudgeSlow(t *testing.T) {
 	a.took.peak = memoryLimit + 1
 	if judgeSlow([]*subject{a, b}, spread(a, b)) == nil {
 		t.Error("nobody minds the memory")
+	}
+}
+
+func TestBadInputIsSaidInOneLine(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	for args, want := range map[string]string{"": "install its package", "-rate 0": "above 0", "now": "unexpected argument"} {
+		var said strings.Builder
+		if got := run(t.Context(), strings.Fields(args), io.Discard, &said); got != 2 {
+			t.Errorf("%q: status %d, want 2", args, got)
+		}
+		if text := said.String(); !strings.Contains(text, want) || strings.Count(text, "\n") != 1 {
+			t.Errorf("%q: it says %q", args, text)
+		}
 	}
 }

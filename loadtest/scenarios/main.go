@@ -75,7 +75,7 @@ func scenarios() []scenario {
 func traffic() []scenario {
 	all := []scenario{
 		{name: "smoke", control: control{
-			upstream: `{"latency": "const:1500ms", "error_rate": 0.2}`, breaks: []string{"checks", "http_req_duration", "http_req_failed"},
+			upstream: `{"latency": "const:1500ms", "error_rate": 0.5}`, breaks: []string{"checks", "http_req_duration", "http_req_failed"},
 		}},
 		{name: "load", control: control{
 			upstream: `{"latency": "const:8s", "error_rate": 0.05}`,
