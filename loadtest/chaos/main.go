@@ -39,6 +39,7 @@ type settings struct {
 	rate    int // GETs a second
 	streams int
 	control bool
+	short   bool
 }
 
 func main() {
@@ -62,26 +63,36 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		lab.Say(stderr, "chaos: %v", err)
 		return 2
 	}
-	found, err := s.try(ctx, stderr)
+	found, err := s.checkAndTry(ctx, stderr)
 	if found != nil {
 		lab.Say(stdout, "%s", found)
 	}
 	if err == nil {
 		err = found.verdict()
 	}
-	if err != nil {
+	if err = lab.Interrupted(ctx, err); err != nil {
 		lab.Say(stderr, "chaos: %v", err)
 		return 1
 	}
 	return 0
 }
 
+// checkAndTry is one run, where it can be.
+func (s settings) checkAndTry(ctx context.Context, progress io.Writer) (*findings, error) {
+	if err := lab.EnoughCores(s.short); err != nil {
+		return nil, err
+	}
+	if lab.Find("redis-server") == "" {
+		return nil, errors.New("redis-server is missing: install its package, redis-server")
+	}
+	return s.try(ctx, progress)
+}
+
 // parse reads the command line.
 func parse(args []string, help io.Writer) (settings, error) {
 	var s settings
-	var short bool
 	set := flag.NewFlagSet("chaos", flag.ContinueOnError)
-	set.BoolVar(&short, "short", lab.Short(), "one cycle")
+	set.BoolVar(&s.short, "short", lab.Short(), "one cycle")
 	set.IntVar(&s.cycles, "cycles", 0, "how many `times` everything breaks (default 4, or 1 with -short)")
 	set.Uint64Var(&s.seed, "seed", 1, "the `number` that the order of the faults follows from; the first cycle has the order of the source")
 	set.IntVar(&s.rate, "rate", 150, "GETs a `second`")
@@ -92,7 +103,7 @@ func parse(args []string, help io.Writer) (settings, error) {
 	}
 	if s.cycles == 0 {
 		s.cycles = 4
-		if short {
+		if s.short {
 			s.cycles = 1
 		}
 	}

@@ -94,3 +94,14 @@ func TestReceiverKnowsTheNumbers(t *testing.T) {
 		t.Errorf("missing %v", missing)
 	}
 }
+
+func TestAMissingRedisIsSaidInOneLine(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	var said strings.Builder
+	if got := run(t.Context(), []string{"-short"}, io.Discard, &said); got != 1 {
+		t.Errorf("status %d, want 1", got)
+	}
+	if text := said.String(); !strings.Contains(text, "install its package") || strings.Count(text, "\n") != 1 {
+		t.Errorf("it says %q", text)
+	}
+}

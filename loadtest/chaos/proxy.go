@@ -97,9 +97,15 @@ func (p *proxy) start(ctx context.Context) error {
 	}
 }
 
+// answers is whether it serves and takes orders: Caddy's servers and its admin endpoint are there before all apps have started,
+// and /config/ answers when they have.
 func (p *proxy) answers(ctx context.Context) bool {
 	status, _, err := ask(ctx, http.MethodGet, "http://"+p.address+"/ready", "", "")
-	return err == nil && (status == http.StatusOK || status == http.StatusServiceUnavailable)
+	if err != nil || status != http.StatusOK && status != http.StatusServiceUnavailable {
+		return false
+	}
+	status, _, err = ask(ctx, http.MethodGet, "http://"+p.admin+"/config/", "", "")
+	return err == nil && status == http.StatusOK
 }
 
 // kill ends it as a crash would.

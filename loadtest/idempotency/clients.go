@@ -9,9 +9,12 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
 
 // atOnce is how many keys are worked on at the same time.
@@ -32,6 +35,7 @@ func (s settings) try(ctx context.Context) (findings, error) {
 	if err != nil {
 		return findings{}, err
 	}
+	lab.Say(os.Stderr, "%d proxies run; %d keys are sent by %d clients each", s.proxies, s.keys, s.duplicates)
 	begun := time.Now()
 	breaking, stop := context.WithCancel(ctx)
 	var broken sync.WaitGroup

@@ -13,6 +13,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -20,6 +21,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
 
 // settings are what one run is made of.
@@ -66,7 +69,7 @@ func main() {
 		return
 	}
 	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(os.Stderr, "idempotency:", err)
 		os.Exit(1)
 	}
 }
@@ -90,16 +93,24 @@ func run() error {
 	if s.seed, err = seedOf(*seeds); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if *cost {
-		return s.measureCost(ctx)
-	}
-	found, err := s.try(ctx)
-	if err != nil {
+	if err := lab.EnoughCores(lab.Short()); err != nil {
 		return err
 	}
-	fmt.Println(found)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if *cost {
+		return lab.Interrupted(ctx, s.measureCost(ctx))
+	}
+	if lab.Find("redis-server") == "" {
+		return errors.New("redis-server is missing: install its package, redis-server")
+	}
+	found, err := s.try(ctx)
+	if found.took > 0 {
+		fmt.Println(found)
+	}
+	if err != nil || ctx.Err() != nil {
+		return lab.Interrupted(ctx, err)
+	}
 	return found.verdict()
 }
 

@@ -7,6 +7,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab/labtest"
 )
 
 func TestMain(m *testing.M) {
@@ -14,7 +16,7 @@ func TestMain(m *testing.M) {
 		serveProxy(config)
 		return
 	}
-	os.Exit(m.Run())
+	labtest.Main(m, main)
 }
 
 // A short run of what `make chaos` runs at length: the promise holds, and the same faults break both controls.

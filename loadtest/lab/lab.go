@@ -6,11 +6,13 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,6 +67,23 @@ func Rounds(flagged, standard int) (int, error) {
 
 // Short is the default of a program's -short.
 func Short() bool { return os.Getenv("SHORT") == "1" }
+
+// EnoughCores is an error on a machine, or in a cpuset, with one core, save for a short run.
+func EnoughCores(short bool) error {
+	if runtime.NumCPU() > 1 || short {
+		return nil
+	}
+	return errors.New("this machine has one core, which the load would share with what it measures: give it two, " +
+		"or use SHORT=1 to see that it works")
+}
+
+// Interrupted is what a run that a signal ended has to say: not that what it was doing failed.
+func Interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	return err
+}
 
 // Parse reads a command line without positional arguments. The error is for the caller to print, in one line.
 func Parse(set *flag.FlagSet, args []string, help io.Writer) error {

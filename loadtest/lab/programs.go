@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Build makes programs into a folder, as `make build` does, from the module that the working directory belongs to. The
@@ -20,7 +21,9 @@ func Build(ctx context.Context, folder string, packages ...string) error {
 		name := path.Base(of)
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "nobadger,nomysql,nopgx", "-ldflags", "-s -w",
 			"-o", filepath.Join(folder, name), "github.com/gatehouse-proxy/gatehouse/"+of)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOTMPDIR="+folder) // what a build leaves when it is stopped is removed with it
+		cmd.SysProcAttr, cmd.WaitDelay = OwnGroup(), killAfter
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) } // with its compilers
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s: %w\n%s", name, err, out)
 		}

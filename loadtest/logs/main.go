@@ -18,15 +18,22 @@
 //
 // measures what clients notice of a sink that is dead, that accepts and never reads, or that reads a byte a second, beside two
 // healthy ones, which tell how much two of the same differ; and the memory that each proxy takes in the end.
+//
+// Ctrl-C ends everything that was started, and prints what was counted by then, without a verdict.
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
 
 // settings are the command line.
@@ -47,13 +54,14 @@ func main() {
 		runProxy()
 		return
 	}
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-func run(args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var s settings
 	flags := flag.NewFlagSet("logs", flag.ContinueOnError)
-	flags.SetOutput(stderr)
 	flags.IntVar(&s.rate, "rate", 1000, "requests a second")
 	flags.IntVar(&s.control, "control", 0, "requests a second to each control (default as many)")
 	flags.DurationVar(&s.outage, "outage", 20*time.Second, "how long the receivers are away")
@@ -63,29 +71,54 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags.BoolVar(&s.slow, "slow", false, "measure what clients notice of bad sinks instead")
 	flags.DurationVar(&s.round, "round", 2*time.Second, "how long each turn of a sink in -slow lasts")
 	flags.IntVar(&s.rounds, "rounds", 24, "how many turns each sink has")
-	if err := flags.Parse(args); err != nil {
+	err := lab.Parse(flags, args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		lab.Say(stderr, "logs: %v", err)
 		return 2
 	}
 	if s.control == 0 {
 		s.control = s.rate
 	}
-	if s.slow {
-		return s.runSlow(stdout, stderr)
+	if err := s.check(); err != nil {
+		lab.Say(stderr, "logs: %v", err)
+		return 2
 	}
-	results, err := s.measure(func(format string, a ...any) { _, _ = fmt.Fprintf(stderr, format+"\n", a...) })
+	if s.slow {
+		return s.runSlow(ctx, stdout, stderr)
+	}
+	results, err := s.measure(ctx, func(format string, a ...any) { lab.Say(stderr, format, a...) })
+	if len(results) > 0 {
+		printResults(stdout, results)
+	}
+	if err == nil {
+		err = errors.Join(judge(results), judgeMemory(results))
+	}
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "logs: %v\n", err)
+		lab.Say(stderr, "logs: %v", err)
 		return 1
 	}
+	return 0
+}
+
+// check is what has to hold before anything starts.
+func (s settings) check() error {
+	if s.rate < 1 || s.control < 1 || s.outage <= 0 || s.kills < 0 || s.reloads < 0 || s.spool < 0 || s.round <= 0 || s.rounds < 1 {
+		return errors.New("expected rates, times and rounds above 0, and no number below it")
+	}
+	if !s.slow && lab.Find("redis-server") == "" {
+		return errors.New("redis-server is missing: install its package, redis-server")
+	}
+	return lab.EnoughCores(lab.Short())
+}
+
+func printResults(stdout io.Writer, results []result) {
 	_, _ = fmt.Fprintf(stdout, "| writer | responses received | lines lost | counted as dropped | lines twice | batches twice | most memory (RSS) |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 	for _, r := range results {
 		_, _ = fmt.Fprintf(stdout, "| %s | %d | %d | %d | %d | %d | %d MiB |\n", r.name, r.received, r.lost, r.dropped, r.twice, r.repeats, r.peak>>20)
 	}
-	if err := errors.Join(judge(results), judgeMemory(results)); err != nil {
-		_, _ = fmt.Fprintf(stderr, "logs: %v\n", err)
-		return 1
-	}
-	return 0
 }
 
 // result is what one receiver has got of what one proxy has logged.

@@ -4,9 +4,13 @@
 package main
 
 import (
+	"io"
 	"os"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab/labtest"
 )
 
 func TestMain(m *testing.M) {
@@ -14,13 +18,13 @@ func TestMain(m *testing.M) {
 		runProxy()
 		return
 	}
-	os.Exit(m.Run())
+	labtest.Main(m, main)
 }
 
 // TestNothingIsLost is the whole program with time scaled down.
 func TestNothingIsLost(t *testing.T) {
 	s := settings{rate: 200, control: 200, outage: 3 * time.Second, kills: 5, reloads: 10}
-	results, err := s.measure(t.Logf)
+	results, err := s.measure(t.Context(), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,5 +77,18 @@ func TestJudgeSlow(t *testing.T) {
 	a.took.peak = memoryLimit + 1
 	if judgeSlow([]*subject{a, b}, spread(a, b)) == nil {
 		t.Error("nobody minds the memory")
+	}
+}
+
+func TestBadInputIsSaidInOneLine(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	for args, want := range map[string]string{"": "install its package", "-rate 0": "above 0", "now": "unexpected argument"} {
+		var said strings.Builder
+		if got := run(t.Context(), strings.Fields(args), io.Discard, &said); got != 2 {
+			t.Errorf("%q: status %d, want 2", args, got)
+		}
+		if text := said.String(); !strings.Contains(text, want) || strings.Count(text, "\n") != 1 {
+			t.Errorf("%q: it says %q", args, text)
+		}
 	}
 }

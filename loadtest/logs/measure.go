@@ -16,11 +16,15 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
 
 const (
 	// drainTimeout bounds the wait for the last lines.
 	drainTimeout = 15 * time.Minute
+	// interruptedDrain bounds it once the run was interrupted.
+	interruptedDrain = 5 * time.Second
 	// lineRoom is more than a line takes in the spool, in bytes.
 	lineRoom = 1 << 10
 	// patience is how many times as long as asked for an outage may last if the machine cannot make the rate.
@@ -45,8 +49,8 @@ type bench struct {
 	db   *redisServer
 }
 
-// measure runs the faults and returns what was lost.
-func (s settings) measure(say func(string, ...any)) ([]result, error) {
+// measure runs the faults and returns what was lost; if it was interrupted, up to then.
+func (s settings) measure(ctx context.Context, say func(string, ...any)) ([]result, error) {
 	folder, err := os.MkdirTemp("", "gatehouse-logs-")
 	if err != nil {
 		return nil, err
@@ -61,37 +65,56 @@ func (s settings) measure(say func(string, ...any)) ([]result, error) {
 	if err := b.begin(folder); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	loading, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	for _, a := range b.arms {
 		rate := s.rate
 		if a.control {
 			rate = s.control
 		}
-		a.load.begin(ctx, rate)
+		a.load.begin(loading, rate)
 	}
+	err = b.breakAll(ctx)
+	cancel()
+	for _, a := range b.arms {
+		a.load.wait()
+	}
+	limit := drainTimeout
+	if ctx.Err() != nil {
+		limit = interruptedDrain
+	} else if err != nil {
+		return nil, err
+	}
+	results, counting := b.count(limit)
+	return results, lab.Interrupted(ctx, counting)
+}
+
+// breakAll carries out one fault after the other.
+func (b *bench) breakAll(ctx context.Context) error {
 	for _, fault := range []struct {
 		name string
-		do   func() error
+		do   func(context.Context) error
 	}{
-		{"nothing", func() error { time.Sleep(time.Second); return nil }},
+		{"nothing", func(ctx context.Context) error { pause(ctx, time.Second); return nil }},
 		{"receivers away", b.outage},
 		{"proxy killed", b.kill},
 		{"config reloaded", b.reload},
 		{"proxy ended while receivers are away", b.terminate},
 		{"Redis killed", b.killRedis},
 	} {
-		say("fault: %s", fault.name)
-		if err := fault.do(); err != nil {
-			return nil, fmt.Errorf("%s: %w", fault.name, err)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		b.say("fault: %s", fault.name)
+		if err := fault.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", fault.name, err)
 		}
 	}
-	cancel()
-	for _, a := range b.arms {
-		a.load.wait()
-	}
-	return b.count()
+	return nil
 }
+
+// pause ends early when the run is interrupted.
+func pause(ctx context.Context, length time.Duration) { lab.SleepUntil(ctx, time.Now().Add(length)) }
 
 // begin starts the writers and their receivers.
 func (b *bench) begin(folder string) error {
@@ -147,26 +170,28 @@ func (b *bench) away() { _ = b.each(func(a *arm) error { a.receiver.shut(); retu
 func (b *bench) back() error { return b.each(func(a *arm) error { return a.receiver.open() }) }
 
 // outage has the receivers away for that long, and until as many lines are waiting as the rate makes in that time.
-func (b *bench) outage() error {
+func (b *bench) outage(ctx context.Context) error {
 	b.away()
 	ship := b.arms[0]
 	before, begun := ship.load.count(), time.Now()
 	wanted := int(b.settings.outage.Seconds() * float64(b.rate))
-	for time.Since(begun) < b.settings.outage || ship.load.count()-before < wanted {
+	for ctx.Err() == nil && (time.Since(begun) < b.settings.outage || ship.load.count()-before < wanted) {
 		if time.Since(begun) > patience*b.settings.outage+time.Minute {
 			return fmt.Errorf("%d lines were logged in %s, not %d", ship.load.count()-before, time.Since(begun), wanted)
 		}
-		time.Sleep(100 * time.Millisecond)
+		pause(ctx, 100*time.Millisecond)
 	}
 	sinks, err := b.counts()
 	b.say("after %s: %d lines were logged, %d are pending, %v", time.Since(begun).Round(time.Second), ship.load.count()-before, pending(sinks), ship.proxy.memory())
 	return errors.Join(err, b.back())
 }
 
-func (b *bench) kill() error {
+func (b *bench) kill(ctx context.Context) error {
 	return b.each(func(a *arm) error {
 		for range b.kills {
-			time.Sleep(300 * time.Millisecond)
+			if pause(ctx, 300*time.Millisecond); ctx.Err() != nil {
+				return nil
+			}
 			a.proxy.end(syscall.SIGKILL)
 			if err := a.proxy.start(); err != nil {
 				return err
@@ -176,21 +201,23 @@ func (b *bench) kill() error {
 	})
 }
 
-func (b *bench) reload() error {
+func (b *bench) reload(ctx context.Context) error {
 	return b.each(func(a *arm) error {
 		for range b.reloads {
 			if err := a.proxy.reload(); err != nil {
 				return err
 			}
-			time.Sleep(20 * time.Millisecond)
+			if pause(ctx, 20*time.Millisecond); ctx.Err() != nil {
+				return nil
+			}
 		}
 		return nil
 	})
 }
 
-func (b *bench) terminate() error {
+func (b *bench) terminate(ctx context.Context) error {
 	b.away()
-	time.Sleep(time.Second)
+	pause(ctx, time.Second)
 	// Redis stands still for a while: it is to take its last lines when the other receiver has long been given up.
 	if err := b.db.signal(syscall.SIGSTOP); err != nil {
 		return err
@@ -201,26 +228,23 @@ func (b *bench) terminate() error {
 		a.proxy.end(syscall.SIGTERM)
 		return a.proxy.start()
 	})
-	time.Sleep(time.Second)
+	pause(ctx, time.Second)
 	return errors.Join(err, <-resumed, b.back())
 }
 
-func (b *bench) killRedis() error {
+func (b *bench) killRedis(ctx context.Context) error {
 	b.db.kill()
-	time.Sleep(time.Second)
+	pause(ctx, time.Second)
 	if err := b.db.start(); err != nil {
 		return err
 	}
-	time.Sleep(time.Second)
+	pause(ctx, time.Second)
 	return nil
 }
 
-// count waits until nothing is pending and compares.
-func (b *bench) count() ([]result, error) {
-	counted, err := b.drain()
-	if err != nil {
-		return nil, err
-	}
+// count waits until nothing is pending, at most for so long, and compares.
+func (b *bench) count(limit time.Duration) ([]result, error) {
+	counted, left := b.drain(limit)
 	dropped := map[string]uint64{} // by sink; dead letters too, as nothing refuses a line here
 	for _, sink := range counted {
 		dropped[sink.Name] = sink.Dropped + sink.DeadLettered
@@ -246,13 +270,13 @@ func (b *bench) count() ([]result, error) {
 		lost, twice = entries.compare(received)
 		results = append(results, result{name: "ship, to Redis", received: len(received), lost: lost, twice: twice, stray: twice, dropped: dropped["redis"], peak: r.peak})
 	}
-	return results, nil
+	return results, left
 }
 
 // drain waits until the spool is empty, and returns what the proxy counts then; the controls get as long.
-func (b *bench) drain() ([]sinkCounts, error) {
+func (b *bench) drain(limit time.Duration) ([]sinkCounts, error) {
 	time.Sleep(3 * time.Second)
-	for deadline := time.Now().Add(drainTimeout); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
 		sinks, err := b.counts()
 		if err == nil && pending(sinks) == 0 {
 			for _, sink := range sinks {
@@ -261,7 +285,7 @@ func (b *bench) drain() ([]sinkCounts, error) {
 			return sinks, nil
 		}
 		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("%d lines are still pending (%w)", pending(sinks), err)
+			return sinks, errors.Join(fmt.Errorf("%d lines are still pending", pending(sinks)), err)
 		}
 	}
 }

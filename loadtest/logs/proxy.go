@@ -22,6 +22,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/gatehouse-proxy/gatehouse"
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
 
 // proxyVariable, set, has this program be the proxy: Gatehouse with the control writer in it. Its value is the config file.
@@ -91,6 +92,7 @@ func (p *proxy) start() error {
 	p.cmd = exec.Command(program)
 	p.cmd.Env = append(os.Environ(), proxyVariable+"="+file, "XDG_DATA_HOME="+p.folder, "XDG_CONFIG_HOME="+p.folder)
 	p.cmd.Stdout, p.cmd.Stderr = output, output
+	p.cmd.SysProcAttr = lab.OwnGroup()
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}

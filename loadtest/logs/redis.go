@@ -12,6 +12,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
 
 // loadTimeout bounds the time in which Redis reads millions of lines from its disk.
@@ -42,6 +44,7 @@ func (r *redisServer) start() error {
 	}
 	r.cmd = exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", r.folder, "--save", "",
 		"--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0")
+	r.cmd.SysProcAttr = lab.OwnGroup()
 	if err := r.cmd.Start(); err != nil {
 		return fmt.Errorf("starting redis-server: %w", err)
 	}

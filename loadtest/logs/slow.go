@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
 
 // tolerance is how much longer than before healthy sinks a client may wait, unless two healthy ones differ by more.
@@ -89,16 +91,19 @@ func sinks() (places []place, err error) {
 	return append(places, place{name: "(no log)"}), nil
 }
 
-func (s settings) runSlow(stdout, stderr io.Writer) int {
-	subjects, err := s.measureSlow()
+func (s settings) runSlow(ctx context.Context, stdout, stderr io.Writer) int {
+	subjects, err := s.measureSlow(ctx)
 	for _, x := range subjects {
 		defer x.proxy.end(syscall.SIGKILL)
 	}
+	rounds := whole(subjects)
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "logs: %v\n", err)
-		return 1
+		lab.Say(stderr, "logs: %v", lab.Interrupted(ctx, err))
+		if ctx.Err() == nil || rounds == 0 {
+			return 1
+		}
 	}
-	_, _ = fmt.Fprintf(stdout, "| sink | requests | client p99, median of %d turns | to healthy | p99 of all | memory: RSS, anonymous, most |\n| --- | ---: | ---: | ---: | ---: | ---: |\n", s.rounds)
+	_, _ = fmt.Fprintf(stdout, "| sink | requests | client p99, median of %d turns | to healthy | p99 of all | memory: RSS, anonymous, most |\n| --- | ---: | ---: | ---: | ---: | ---: |\n", rounds)
 	for _, x := range subjects {
 		x.took = x.proxy.memory()
 		_, _ = fmt.Fprintf(stdout, "| %s | %d | %s | %+.1f %% | %s | %d MiB, %d MiB, %d MiB |\n", x.name, len(x.waits), median(x.p99s),
@@ -106,11 +111,29 @@ func (s settings) runSlow(stdout, stderr io.Writer) int {
 	}
 	spread := spread(subjects[0], subjects[1])
 	_, _ = fmt.Fprintf(stdout, "\nTwo healthy ones differ by %.1f %% (A/A); allowed are %.1f %%.\n", 100*spread, 100*max(spread, tolerance))
+	if ctx.Err() != nil {
+		return 1
+	}
 	if err := judgeSlow(subjects, spread); err != nil {
 		_, _ = fmt.Fprintf(stderr, "logs: %v\n", err)
 		return 1
 	}
 	return 0
+}
+
+// whole drops turns of a round that not all of them had, and returns how many are left.
+func whole(subjects []*subject) int {
+	rounds := math.MaxInt
+	for _, x := range subjects {
+		rounds = min(rounds, len(x.p99s))
+	}
+	for _, x := range subjects {
+		x.p99s = x.p99s[:rounds]
+	}
+	if len(subjects) == 0 {
+		return 0
+	}
+	return rounds
 }
 
 // judgeSlow is an error if clients wait longer for a proxy with a sick sink than for the healthy ones, by more than those differ
@@ -158,7 +181,7 @@ func p99(waits []time.Duration) time.Duration {
 
 // measureSlow gives each proxy its turn in each round, beginning with another one each time. Each is reloaded once, which must
 // succeed.
-func (s settings) measureSlow() (subjects []*subject, err error) {
+func (s settings) measureSlow(ctx context.Context) (subjects []*subject, err error) {
 	folder, err := os.MkdirTemp("", "gatehouse-logs-")
 	if err != nil {
 		return nil, err
@@ -185,7 +208,7 @@ func (s settings) measureSlow() (subjects []*subject, err error) {
 	for round := range s.rounds + 1 {
 		for i := range subjects {
 			x := subjects[(i+round)%len(subjects)]
-			if err := x.measure(s.rate, s.round, round == 0); err != nil {
+			if err := x.measure(ctx, s.rate, s.round, round == 0); err != nil {
 				return subjects, err
 			}
 		}
@@ -194,12 +217,15 @@ func (s settings) measureSlow() (subjects []*subject, err error) {
 }
 
 // measure is one turn. What the first one measures is not kept: caches are cold, and connections new.
-func (x *subject) measure(rate int, lasts time.Duration, warming bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), lasts)
+func (x *subject) measure(ctx context.Context, rate int, lasts time.Duration, warming bool) error {
+	turn, cancel := context.WithTimeout(ctx, lasts)
 	defer cancel()
 	l := newLoad(x.proxy.address)
-	l.begin(ctx, rate)
+	l.begin(turn, rate)
 	l.wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if len(l.waits) < 100 {
 		return fmt.Errorf("%s: %d requests were answered", x.name, len(l.waits))
 	}

@@ -5,9 +5,14 @@
 //
 //	make scenarios K6="smoke bans"
 //	go run ./loadtest/scenarios -scale 0.2 load
+//	go run ./loadtest/scenarios -control
 //
 // A scenario is loadtest/k6/NAME.js; what its proxy has switched on stands in a Caddyfile beside it. The program ends with
-// status 1 if a threshold of a scenario is broken. Ctrl-C ends everything that was started.
+// status 1 if a threshold of a scenario is broken; with -control, if one is not that has to be. Ctrl-C ends everything that was
+// started, and what ended before is reported.
+//
+//	main.go     flags, scenarios, controls     bench.go    what runs
+//	control.go  what makes a scenario fail     results.go  what it showed
 package main
 
 import (
@@ -33,6 +38,8 @@ type scenario struct {
 	needs     []string      // modules that must be compiled in
 	long      bool          // runs only if it is named
 	killAfter time.Duration // when the second upstream is killed, at scale 1; 0: it is not
+	ends      []string      // metrics whose broken thresholds are its result
+	control   control
 }
 
 // Key is its name on the command line.
@@ -40,25 +47,69 @@ func (s scenario) Key() string { return s.name }
 
 // scenarios are those of loadtest/k6.
 func scenarios() []scenario {
-	traffic := func(name string) scenario {
-		return scenario{
-			name: name, caddyfile: "traffic.caddyfile",
-			needs: []string{"http.reverse_proxy.selection_policies.least_response_time"},
-		}
+	return append(traffic(), []scenario{
+		{
+			name: "limits", caddyfile: "limits.caddyfile", needs: []string{"http.handlers.request_limit"},
+			control: control{without: "request_limit", breaks: []string{"limited", "over_limit"}},
+		},
+		{
+			name: "bans", caddyfile: "bans.caddyfile", needs: []string{"http.handlers.ip_ban"},
+			control: control{without: "ip_ban", breaks: []string{"checks", "leaked", "refused"}},
+		},
+		{
+			name: "cache", caddyfile: "cache.caddyfile", needs: []string{"http.handlers.response_cache"},
+			control: control{without: "response_cache", breaks: []string{"checks", "hits"}},
+		},
+		{
+			name: "idempotency", caddyfile: "idempotency.caddyfile", needs: []string{"http.handlers.idempotency_key"},
+			control: control{without: "idempotency_key", breaks: []string{"checks", "duplicate_effects", "replayed"}},
+		},
+		{
+			name: "logs", caddyfile: "logs.caddyfile", needs: []string{"caddy.logging.writers.ship"},
+			control: control{without: "log", breaks: []string{"lost_lines"}},
+		},
+	}...)
+}
+
+// traffic is what differs in how many requests arrive, or in what happens to the upstreams; one configuration serves all.
+func traffic() []scenario {
+	all := []scenario{
+		{name: "smoke", control: control{
+			upstream: `{"latency": "const:1500ms", "error_rate": 0.5}`, breaks: []string{"checks", "http_req_duration", "http_req_failed"},
+		}},
+		{name: "load", control: control{
+			upstream: `{"latency": "const:8s", "error_rate": 0.05}`,
+			breaks:   []string{"checks", "dropped_iterations", "http_req_duration", "http_req_failed"},
+		}},
+		{name: "stress", control: control{
+			upstream: `{"latency": "const:3s", "error_rate": 0.01}`, breaks: []string{
+				"checks", "dropped_iterations", "http_req_failed", "http_req_duration{scenario:stress}", "http_req_duration{scenario:recovered}",
+			},
+		}},
+		{name: "spike", control: control{
+			upstream: `{"latency": "const:3s", "error_rate": 0.01}`,
+			breaks:   []string{"checks", "dropped_iterations", "http_req_duration", "http_req_failed"},
+		}},
+		{name: "soak", long: true, control: control{
+			upstream: `{"latency": "const:2s", "error_rate": 0.01}`, after: 6 * time.Minute, breaks: []string{
+				"checks", "goroutines_over_start", "http_req_duration{scenario:soak}", "http_req_failed{scenario:soak}",
+			},
+		}},
+		{
+			name: "breakpoint", long: true, ends: []string{"dropped_iterations", "http_req_duration", "http_req_failed"},
+			control: control{upstream: `{"latency": "const:1100ms"}`, breaks: []string{"http_req_duration", "in_time"}},
+		},
+		{name: "upstreams", control: control{without: "lb_policy", breaks: []string{"http_req_duration{name:bytes}", "to_the_slow_one"}}},
+		{
+			name: "failover", killAfter: 10 * time.Second, // a third of its time
+			control: control{without: "lb_retries", breaks: []string{"failed_gets", "http_req_failed"}},
+		},
 	}
-	failover, soak, breakpoint := traffic("failover"), traffic("soak"), traffic("breakpoint")
-	soak.long, breakpoint.long = true, true
-	failover.killAfter = 10 * time.Second // a third of its time
-	return []scenario{
-		traffic("smoke"), traffic("load"), traffic("stress"), traffic("spike"), soak, breakpoint,
-		{name: "limits", caddyfile: "limits.caddyfile", needs: []string{"http.handlers.request_limit"}},
-		{name: "bans", caddyfile: "bans.caddyfile", needs: []string{"http.handlers.ip_ban"}},
-		{name: "cache", caddyfile: "cache.caddyfile", needs: []string{"http.handlers.response_cache"}},
-		{name: "idempotency", caddyfile: "idempotency.caddyfile", needs: []string{"http.handlers.idempotency_key"}},
-		traffic("upstreams"),
-		{name: "logs", caddyfile: "logs.caddyfile", needs: []string{"caddy.logging.writers.ship"}},
-		failover,
+	for i := range all {
+		all[i].caddyfile = "traffic.caddyfile"
+		all[i].needs = []string{"http.reverse_proxy.selection_policies.least_response_time"}
 	}
+	return all
 }
 
 // missing says which module a build lacks for a scenario, or nothing.
@@ -78,6 +129,7 @@ type settings struct {
 	output    string
 	k6        string
 	scripts   string // their folder
+	control   bool
 }
 
 func main() {
@@ -116,6 +168,7 @@ func parse(args []string, help io.Writer) (s settings, err error) {
 	set.StringVar(&s.output, "o", "bin/loadtest", "the `folder` that gets a JSON file of each scenario")
 	set.StringVar(&s.k6, "k6", "bin/tools/k6", "the load generator's `path`")
 	set.StringVar(&s.scripts, "scripts", "loadtest/k6", "the `folder` of the scripts")
+	set.BoolVar(&s.control, "control", false, "run each in a world in which it has to fail")
 	set.SetOutput(io.Discard) // the error is printed once, in one line, by run
 	err = set.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {

@@ -12,8 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
@@ -33,11 +33,13 @@ type bench struct {
 	machine     lab.Machine
 }
 
+// receiver is which of the upstreams takes log lines; the first one answers requests.
+const receiver = 1
+
 // prepare builds our programs, looks for the others and starts what stands behind the proxies.
 func prepare(ctx context.Context, s settings, progress io.Writer) (b *bench, err error) {
-	if runtime.NumCPU() < 2 && !s.short {
-		return nil, errors.New("this machine has one core, which the load would share with what it measures: give it two, " +
-			"or use SHORT=1 to see that it works")
+	if err := lab.EnoughCores(s.short); err != nil {
+		return nil, err
 	}
 	b = &bench{settings: s, progress: progress}
 	defer func() {
@@ -51,12 +53,9 @@ func prepare(ctx context.Context, s settings, progress io.Writer) (b *bench, err
 	if b.folder, err = os.MkdirTemp("", "gatehouse-stack-"); err != nil {
 		return b, fmt.Errorf("making a folder for what is built: %w", err)
 	}
-	lab.Say(progress, "building cmd/gatehouse, cmd/origin and loadtest/plain")
-	if err = lab.Build(ctx, b.folder, "cmd/gatehouse", "cmd/origin", "loadtest/plain"); err != nil {
+	if err = b.build(ctx); err != nil {
 		return b, err
 	}
-	built := func(name string) string { return filepath.Join(b.folder, name) }
-	b.programs.gatehouse, b.programs.origin, b.programs.plain = built("gatehouse"), built("origin"), built("plain")
 	b.programs.nginx, b.programs.haproxy, b.programs.redis = lab.Find("nginx"), lab.Find("haproxy"), lab.Find("redis-server")
 	if err = b.choose(ctx); err != nil {
 		return b, err
@@ -64,11 +63,36 @@ func prepare(ctx context.Context, s settings, progress io.Writer) (b *bench, err
 	if b.machine, err = lab.Inspect(ctx, b.programs.gatehouse, b.programs.nginx, b.programs.haproxy); err != nil {
 		return b, err
 	}
+	if s.gatehouse != "" {
+		b.machine.Versions = append(b.machine.Versions, "Gatehouse as "+s.gatehouse)
+	}
 	if err = b.startRedis(ctx); err != nil {
 		return b, err
 	}
 	b.origins, err = lab.StartOrigins(ctx, b.programs.origin, 2)
 	return b, err
+}
+
+// build makes our programs, save a proxy that was named.
+func (b *bench) build(ctx context.Context) error {
+	packages := []string{"cmd/origin", "loadtest/plain"}
+	if b.settings.gatehouse == "" {
+		packages = append(packages, "cmd/gatehouse")
+	} else if _, err := exec.LookPath(b.settings.gatehouse); err != nil {
+		return fmt.Errorf("-gatehouse: %w (`make xbuild` makes bin/gatehouse-xcaddy)", err)
+	}
+	lab.Say(b.progress, "building %s", strings.Join(packages, ", "))
+	if err := lab.Build(ctx, b.folder, packages...); err != nil {
+		return err
+	}
+	built := func(name string) string { return filepath.Join(b.folder, name) }
+	b.programs.origin, b.programs.plain, b.programs.gatehouse = built("origin"), built("plain"), built("gatehouse")
+	if b.settings.gatehouse == "" {
+		return nil
+	}
+	var err error
+	b.programs.gatehouse, err = filepath.Abs(b.settings.gatehouse)
+	return err
 }
 
 // close ends what was started and removes the folder.

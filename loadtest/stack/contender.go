@@ -33,6 +33,9 @@ type contender struct {
 	admin       bool     // has an admin endpoint, whatever the file says
 }
 
+// ships is whether it sends its access log to the receiver.
+func (c contender) ships() bool { return slices.Contains(c.needs, "caddy.logging.writers.ship") }
+
 type program int
 
 const (

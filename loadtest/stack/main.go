@@ -37,6 +37,7 @@ type settings struct {
 	rate        int
 	output      string
 	vegeta      string
+	gatehouse   string // the proxy that is measured; empty: it is built
 	comparisons []comparison
 	soak        time.Duration // 0: compare instead
 }
@@ -79,7 +80,7 @@ func status(stderr io.Writer, err error) int {
 func load(ctx context.Context, s settings, stdout, progress io.Writer) error {
 	b, err := prepare(ctx, s, progress)
 	if err != nil {
-		return err
+		return lab.Interrupted(ctx, err)
 	}
 	defer b.close()
 	if s.soak > 0 {
@@ -110,6 +111,7 @@ func parse(args []string, help io.Writer) (settings, error) {
 	set.IntVar(&s.rate, "rate", 1000, "requests a `second` of both proxies together when their cost is measured")
 	set.StringVar(&s.output, "o", "bin/loadtest", "the `folder` that gets report.html and report.md")
 	set.StringVar(&s.vegeta, "vegeta", "bin/tools/vegeta", "the load generator's `path`")
+	set.StringVar(&s.gatehouse, "gatehouse", "", "measure the proxy in this `file`, such as bin/gatehouse-xcaddy, in place of one that is built")
 	set.StringVar(&list, "comparisons", "", "only these, by `name`, separated by commas: "+lab.Names(comparisons()))
 	set.BoolVar(&each, "each", false, "measure each module alone, beside the same program with nothing configured")
 	set.DurationVar(&s.soak, "soak", 0, "keep everything switched on under load for so `long` instead, at least 2m")

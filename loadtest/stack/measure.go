@@ -65,6 +65,10 @@ func (b *bench) compare(ctx context.Context, c comparison, round int) (done bloc
 	if err := b.origins.Reset(ctx, `{}`); err != nil {
 		return done, err
 	}
+	before, err := b.ingested(ctx)
+	if err != nil {
+		return done, err
+	}
 	p := &pair{comparison: c, round: round}
 	defer p.stop()
 	if p.base, err = b.startProxy(ctx, named(c.base)); err != nil {
@@ -73,7 +77,9 @@ func (b *bench) compare(ctx context.Context, c comparison, round int) (done bloc
 	if p.rival, err = b.startProxy(ctx, named(c.rival)); err != nil {
 		return done, err
 	}
-	done, err = b.measure(ctx, p)
+	if done, err = b.measure(ctx, p); err == nil {
+		err = b.shipped(ctx, before, c.lines(done))
+	}
 	if err != nil && ctx.Err() == nil {
 		err = fmt.Errorf("%s: %w", c.name, err)
 	}
@@ -118,6 +124,59 @@ func (b *bench) together(ctx context.Context, p *pair, rate int, length time.Dur
 	all := timing(results, rate)
 	took := seconds(all)
 	return b.finish(ctx, p, before, [2][]timed{sentTo(all, p.base.Base+"/"), sentTo(all, p.rival.Base+"/")}, [2]float64{took, took})
+}
+
+// lines are how many a block's contenders log to the receiver.
+func (c comparison) lines(done block) int {
+	lines := 0
+	for name, requests := range map[string]int{c.base: done.base.requests, c.rival: done.rival.requests} {
+		if named(name).ships() {
+			lines += requests
+		}
+	}
+	return lines
+}
+
+// ingested is what the receiver of logs has got.
+type ingested struct {
+	Lines   int `json:"lines"`
+	Refused int `json:"refused"`
+}
+
+func (b *bench) ingested(ctx context.Context) (got ingested, err error) {
+	if err = b.origins.Ask(ctx, http.MethodGet, receiver, "/ingest", "", &got); err != nil {
+		err = fmt.Errorf("asking the receiver of logs: %w", err)
+	}
+	return got, err
+}
+
+// since is whether so many lines have arrived after another reading, and an error if some never will.
+func (i ingested) since(before ingested, lines int) (bool, error) {
+	if i.Refused > before.Refused {
+		return false, fmt.Errorf("the receiver of logs refused %d batches", i.Refused-before.Refused)
+	}
+	return i.Lines-before.Lines >= lines, nil
+}
+
+// shipped waits until as many lines have arrived as a block logged: a contender whose lines stay on its disk does less than what
+// it is compared for. Those of the warm-up come on top, so that fewer never suffice.
+func (b *bench) shipped(ctx context.Context, before ingested, lines int) error {
+	const patience = 20 * time.Second
+	for deadline := time.Now().Add(patience); ; {
+		now, err := b.ingested(ctx)
+		if err != nil {
+			return err
+		}
+		if done, err := now.since(before, lines); done || err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d log lines arrived within %s, of at least %d", now.Lines-before.Lines, patience, lines)
+		}
+		if !lab.SleepUntil(ctx, time.Now().Add(50*time.Millisecond)) {
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // inTurns drives one after the other: base, rival, rival, base, each of the four attacks with a lead
@@ -236,7 +295,7 @@ func (b *bench) startProxy(ctx context.Context, c contender) (*lab.Proxy, error)
 
 // startProxyAt is startProxy with an address for the admin endpoint.
 func (b *bench) startProxyAt(ctx context.Context, c contender, admin string) (*lab.Proxy, error) {
-	at := places{origin: b.origins.Addresses[0], ingest: b.origins.Addresses[1], redis: b.redis, admin: admin}
+	at := places{origin: b.origins.Addresses[0], ingest: b.origins.Addresses[receiver], redis: b.redis, admin: admin}
 	p, err := lab.StartProxy(ctx, lab.Setup{
 		Name: c.name, Within: b.folder, Path: "/healthz",
 		Command: func(folder string, port int) (lab.Command, error) { return c.command(b.programs, at, folder, port) },

@@ -68,7 +68,7 @@ func (r report) page() (string, error) {
 
 // plots are the ratios of each method, and the latencies of what was driven at a constant rate.
 func (r report) plots() []plot {
-	const legend = "A dot is a round, the bar their median, the red line the limit; the dashed line is equality."
+	const legend = "A dot is a round, the bar their median, the red line what is promised; the dashed line is equality."
 	var all []plot
 	for _, p := range []plot{
 		{"CPU a request, to the proxy beside it", legend + " Less is better.", r.ratioPlot(beside)},

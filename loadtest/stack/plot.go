@@ -16,7 +16,7 @@ import (
 // Sizes of plots, in pixels.
 const (
 	plotWidth  = 900
-	labelWidth = 400
+	labelWidth = 440
 	rowHeight  = 26
 	topMargin  = 30
 	curveTall  = 260
@@ -58,7 +58,7 @@ func (r report) ratioPlot(m method) template.HTML {
 		if c.method != m || len(ratios) == 0 {
 			continue
 		}
-		rows = append(rows, row{named(c.rival).title, c.limit, ratios})
+		rows = append(rows, row{c.name + ": " + named(c.rival).title, c.limit, ratios})
 		most = max(most, c.limit, slices.Max(ratios))
 	}
 	if len(rows) == 0 {

@@ -58,14 +58,21 @@ func (t table) markdown() string {
 // method says how it was measured, in sentences.
 func (r report) method() string {
 	t := r.settings.times()
+	rounds := fmt.Sprintf("medians of %d rounds, ratios within a round", r.settings.rounds)
+	if r.settings.rounds == 1 {
+		rounds = "one round"
+	}
 	return fmt.Sprintf("Over loopback, before one upstream. Each line sets two proxies beside each other, in the order ABBA, in every round "+
-		"with new processes, after %s of warm-up as fast as they answer, for %s; medians of %d rounds, ratios within a round. Latency counts from the "+
+		"with new processes, after %s of warm-up as fast as they answer, for %s; %s. Latency counts from the "+
 		"time at which a request should have been sent. CPU is user and system time of all processes of a proxy.",
-		t.warmUp, t.block, r.settings.rounds)
+		t.warmUp, t.block, rounds)
 }
 
 // apart says what the run cannot tell from nothing.
 func (r report) apart() string {
+	if math.IsNaN(spread(r.blocks)) {
+		return "The A/A spread, that of Caddy against itself, was not measured."
+	}
 	return "A/A spread, Caddy against itself, the largest of the rounds: " + lab.Number(100*spread(r.blocks), 1) + " %."
 }
 

@@ -40,6 +40,7 @@ type soak struct {
 	origin           lab.Origin
 	memory, leftOver lab.Verdict
 	answered         lab.Verdict
+	lost             int // log lines that did not arrive
 }
 
 // soakOf keeps everything switched on under 70 % of what it served at most.
@@ -56,6 +57,10 @@ func (b *bench) soakOf(ctx context.Context, length time.Duration) (*soak, error)
 		return nil, err
 	}
 	defer proxy.Stop()
+	before, err := b.ingested(ctx)
+	if err != nil {
+		return nil, err
+	}
 	s := &soak{length: length, origin: lab.Origin{Machine: b.machine, LoadBefore: lab.Load(), Whole: true}}
 	begun := 0
 	drive := func(rate int, length time.Duration) ([]timed, float64, error) {
@@ -93,6 +98,11 @@ func (b *bench) soakOf(ctx context.Context, length time.Duration) (*soak, error)
 	if s.after, err = quietGoroutines(ctx, admin, s.before); err != nil {
 		return nil, err
 	}
+	after, err := b.ingested(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.lost = max(0, len(most)+s.requests-(after.Lines-before.Lines))
 	s.judge()
 	return s, nil
 }
@@ -140,7 +150,10 @@ func (s *soak) judge() {
 	s.leftOver = lab.Verdict{Promise: "goroutines left over", Limit: lab.AtMost(0), Measured: float64(left), Met: left == 0}
 }
 
-func (s *soak) verdicts() []lab.Verdict { return []lab.Verdict{s.memory, s.answered, s.leftOver} }
+func (s *soak) verdicts() []lab.Verdict {
+	shipped := lab.Verdict{Promise: "log lines lost", Limit: lab.AtMost(0), Measured: float64(s.lost), Met: s.lost == 0}
+	return []lab.Verdict{s.memory, s.answered, s.leftOver, shipped}
+}
 
 func (s *soak) markdown() string {
 	var out strings.Builder

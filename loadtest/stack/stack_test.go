@@ -278,3 +278,32 @@ func TestSoakComparesQuarters(t *testing.T) {
 		t.Errorf("%+v, %+v", s.answered, s.leftOver)
 	}
 }
+
+func TestLinesThatDoNotArriveFailAComparison(t *testing.T) {
+	before := ingested{Lines: 7, Refused: 1}
+	for _, test := range []struct {
+		now   ingested
+		lines int
+		done  bool
+		want  string // of the error, or empty
+	}{
+		{ingested{Lines: 106, Refused: 1}, 100, false, ""},
+		{ingested{Lines: 107, Refused: 1}, 100, true, ""},
+		{ingested{Lines: 107, Refused: 3}, 100, false, "refused 2 batches"},
+		{before, 0, true, ""},
+	} {
+		done, err := test.now.since(before, test.lines)
+		if done != test.done || (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%+v: %t, %v", test.now, done, err)
+		}
+	}
+	one := block{base: figures{requests: 10}, rival: figures{requests: 20}}
+	for _, test := range []struct {
+		base, rival string
+		lines       int
+	}{{plainNone, "off", 0}, {plainNone, allOn, 20}, {"off", "each_ship", 20}} {
+		if got := (comparison{base: test.base, rival: test.rival}).lines(one); got != test.lines {
+			t.Errorf("%s and %s log %d lines, want %d", test.base, test.rival, got, test.lines)
+		}
+	}
+}

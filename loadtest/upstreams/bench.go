@@ -29,6 +29,9 @@ type bench struct {
 // prepare builds our programs, looks for the others and starts the upstreams.
 func prepare(ctx context.Context, s settings, progress io.Writer) (b *bench, err error) {
 	b = &bench{settings: s, progress: progress}
+	if err = lab.EnoughCores(s.short); err != nil {
+		return b, err
+	}
 	defer func() {
 		if err != nil {
 			b.close()

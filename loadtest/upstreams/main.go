@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		met, err = b.report(ctx, stdout)
 		b.close()
 	}
-	if err != nil {
+	if err = lab.Interrupted(ctx, err); err != nil {
 		lab.Say(stderr, "upstreams: %v", err)
 	}
 	if err != nil || !met {

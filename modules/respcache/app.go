@@ -32,9 +32,10 @@ const (
 	// objectShare is the part of the budget that one body may take by default: a store that has to evict many answers for a large
 	// one, and may then refuse it, loses them for nothing.
 	objectShare = 64
-	// A broken feed is followed again after minRetry, doubling up to maxRetry.
+	// A broken feed is followed again after minRetry, doubling up to maxRetry: that is how long, at most, purges of other proxies are
+	// not heard of once the feed is back.
 	minRetry = 100 * time.Millisecond
-	maxRetry = 10 * time.Second
+	maxRetry = time.Second
 	// sendTimeout bounds how long a purge waits until other proxies will hear of it.
 	sendTimeout = 5 * time.Second
 	// stopTimeout bounds how long a config that ends waits for its feed.
@@ -275,6 +276,7 @@ func (a *App) position(feed string) (position string) {
 func (a *App) follow(ctx context.Context) {
 	defer close(a.ended)
 	name := string(a.feed.(caddy.Module).CaddyModule().ID)
+	level := zap.WarnLevel
 	for retry := minRetry; ctx.Err() == nil; retry = min(2*retry, maxRetry) {
 		err := a.feed.Follow(ctx, a.position(name), func(purges []Purge, position string) {
 			for _, c := range a.all() {
@@ -282,15 +284,16 @@ func (a *App) follow(ctx context.Context) {
 				c.setPosition(name, position)
 			}
 			counters().feedUp.Set(1)
-			retry = minRetry
+			retry, level = minRetry, zap.WarnLevel
 		})
 		if ctx.Err() != nil {
 			return
 		}
 		counters().feedUp.Set(0)
 		pause := retry/2 + rand.N(retry/2) // so that proxies that lost one feed do not all come back at once
-		a.logger.Warn("following the purge feed failed; purges of other proxies are caught up with later",
+		a.logger.Log(level, "following the purge feed failed; purges of other proxies are caught up with later",
 			zap.Error(err), zap.Duration("retry_in", pause))
+		level = zap.DebugLevel // until it was followed again
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):

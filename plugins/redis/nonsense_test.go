@@ -10,6 +10,9 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 )
@@ -54,6 +57,7 @@ func answers(text string) func(net.Conn) {
 }
 
 func TestWhatIsNoRedisOpensTheBreaker(t *testing.T) {
+	gatehousetest.NoLeaks(t)
 	for name, serve := range map[string]func(net.Conn){
 		"answers HTTP":             answers("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
 		"answers binary":           answers("\x15\x03\x01\x00\x02\x02\x50\xff\xfe\r\n"),
@@ -67,8 +71,10 @@ func TestWhatIsNoRedisOpensTheBreaker(t *testing.T) {
 		"closes at the first byte": func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			gatehousetest.NoLeaks(t)
-			c := open(t, strict(impostor(t, serve)))
+			t.Parallel()
+			config := strict(impostor(t, serve))
+			config.Timeout = caddy.Duration(2 * time.Second) // closing the client waits for commands that were sent
+			c := open(t, config)
 			if cmd, err := c.Do(t.Context(), "GET", "key"); err == nil {
 				t.Errorf("got %v for an answer", cmd)
 			}

@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // maxBatchLines bounds the lines of one batch, whose hashes are kept until the batch is complete.
@@ -125,25 +127,39 @@ func (g *ingest) refused() {
 	g.sum.Refused++
 }
 
-// serveBatch takes one batch, plain or gzipped.
-func (g *ingest) serveBatch(w http.ResponseWriter, r *http.Request) {
-	var body io.Reader = r.Body
+// maxWindow bounds the memory that a sender of zstd can ask for; RFC 9659 section 3 asks senders over HTTP for no more.
+const maxWindow = 8 << 20
+
+// errCoding is returned for a content coding that is not known here.
+var errCoding = errors.New("Content-Encoding must be gzip, zstd or identity")
+
+// decoded is a request's content without its content coding.
+func decoded(r *http.Request) (io.ReadCloser, error) {
 	switch strings.ToLower(r.Header.Get("Content-Encoding")) {
 	case "", "identity":
+		return io.NopCloser(r.Body), nil
 	case "gzip":
-		unzipped, err := gzip.NewReader(r.Body)
+		return gzip.NewReader(r.Body)
+	case "zstd":
+		d, err := zstd.NewReader(r.Body, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
-			g.refused()
-			badBody(w, err)
-			return
+			return nil, err
 		}
-		body = unzipped
+		return d.IOReadCloser(), nil
 	default:
+		return nil, errCoding
+	}
+}
+
+// serveBatch takes one batch, plain or compressed.
+func (g *ingest) serveBatch(w http.ResponseWriter, r *http.Request) {
+	body, err := decoded(r)
+	if err != nil {
 		g.refused()
-		w.Header().Set("Accept-Encoding", "gzip, identity") // RFC 9110 section 12.5.3
-		http.Error(w, "Content-Encoding must be gzip or identity", http.StatusUnsupportedMediaType)
+		refuseBatch(w, err)
 		return
 	}
+	defer body.Close()
 	b, err := g.readBatch(body)
 	if err != nil {
 		g.refused()
@@ -155,11 +171,15 @@ func (g *ingest) serveBatch(w http.ResponseWriter, r *http.Request) {
 }
 
 func refuseBatch(w http.ResponseWriter, err error) {
-	if errors.Is(err, errTooManyLines) {
+	switch {
+	case errors.Is(err, errCoding):
+		w.Header().Set("Accept-Encoding", "gzip, zstd, identity") // RFC 9110 section 12.5.3
+		http.Error(w, err.Error(), http.StatusUnsupportedMediaType)
+	case errors.Is(err, errTooManyLines):
 		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
-		return
+	default:
+		badBody(w, err)
 	}
-	badBody(w, err)
 }
 
 func (g *ingest) serveReport(w http.ResponseWriter, _ *http.Request) {

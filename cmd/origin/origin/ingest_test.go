@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 func zipped(t *testing.T, text string) string {
@@ -24,9 +26,19 @@ func zipped(t *testing.T, text string) string {
 	return b.String()
 }
 
+func squeezed(t *testing.T, text string) string {
+	t.Helper()
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	return string(z.EncodeAll([]byte(text), nil))
+}
+
 func TestIngest(t *testing.T) {
 	long := strings.Repeat("x", 100_000) // more than a read buffer
-	whole := zipped(t, "a\nb\nc\n")
+	whole, zstandard := zipped(t, "a\nb\nc\n"), squeezed(t, "a\nb\nc\n")
 	for _, test := range []struct {
 		name, encoding, body string
 		status               int
@@ -45,7 +57,11 @@ func TestIngest(t *testing.T) {
 		{"cut gzip", "gzip", whole[:len(whole)-4], 400, Ingested{Refused: 1}},
 		{"not gzip", "gzip", "a\n", 400, Ingested{Refused: 1}},
 		{"bomb", "gzip", zipped(t, strings.Repeat("x", 2<<20)), 413, Ingested{Refused: 1}},
-		{"zstd", "zstd", "a\n", 415, Ingested{Refused: 1}},
+		{"zstd", "zstd", zstandard, 204, Ingested{Batches: 1, Lines: 3, Bytes: 6, Distinct: 3}},
+		{"cut zstd", "zstd", zstandard[:len(zstandard)-4], 400, Ingested{Refused: 1}},
+		{"not zstd", "zstd", "a\n", 400, Ingested{Refused: 1}},
+		{"zstd bomb", "zstd", squeezed(t, strings.Repeat("x", 2<<20)), 413, Ingested{Refused: 1}},
+		{"another coding", "br", "a\n", 415, Ingested{Refused: 1}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			l := newListener(t, Options{MaxBody: 1 << 20}, Settings{})

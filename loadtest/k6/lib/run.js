@@ -12,7 +12,7 @@ export const ORIGINS = (__ENV.ORIGINS || 'http://127.0.0.1:9001').split(',');
 export const ADMIN = __ENV.ADMIN || 'http://127.0.0.1:2019';
 
 // SCALE shortens every scenario: 0.1 is a tenth of its time.
-const SCALE = Number(__ENV.SCALE || 1);
+export const SCALE = Number(__ENV.SCALE || 1);
 
 // seconds is a time of the scenario, as the run's scale makes it; never under one.
 export function seconds(n) {
