@@ -1,0 +1,7 @@
+-- SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+-- SPDX-License-Identifier: Apache-2.0
+
+local pack, read, rep = struct.pack, struct.unpack, string.rep
+local max, min, floor, ceil = math.max, math.min, math.floor, math.ceil
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
