@@ -15,11 +15,11 @@
 -- All times are microseconds.
 --
 -- KEYS     for each decision, its keys
--- ARGV[1]  not used: see limits_sliding.lua
+-- ARGV[1]  for limits_sliding.lua only, as is the first byte of a rule
 -- ARGV[2]  1: count also what is refused
 -- ARGV[3]  for each decision: the number of its rule, 0 to take or 1 to give back, the least that is to be granted, or given
 --          back (0 counts nothing), and the most that is to be granted; where it gives back, for each window, what receipt said
--- ARGV[4]  and on: the rules, each a byte that is not used and, for each window, its limit and a time
+-- ARGV[4]  and on: the rules, each a byte and, for each window, its limit and a time
 --
 -- Returns the time in Unix microseconds and, for each decision, one more than was granted, or 0, and, where it takes, for each
 -- window how much fitted, how long until more does, how long until the least would fit, and the receipt.
