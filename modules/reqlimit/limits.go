@@ -24,6 +24,8 @@ const (
 	tableRetry = time.Second
 	// maxEntries bounds how many entries of a table in the store are remembered, and maxEntry their names in bytes.
 	maxEntries, maxEntry = 10_000, 256
+	// maxEvery bounds how many rules an operator is shown of a key, and resets at once.
+	maxEvery = 200
 )
 
 // Limits gives keys limits by an entry in a table: a customer's plan, for instance. A request whose entry is not in the
@@ -205,11 +207,29 @@ func (rs *rules) remember(name string, e *entry) *entry {
 	return e
 }
 
-// every lists the rules that are known, for those who look into the counts.
+// every lists the rules that are known, for those who look into the counts. Of the entries of the table in the store these are
+// the ones that requests were counted by lately; of those with the same windows, one.
 func (rs *rules) every() []*rule {
 	list := []*rule{rs.own}
 	for _, name := range slices.Sorted(maps.Keys(rs.classes)) {
 		if r := rs.classes[name]; r != nil {
+			list = append(list, r)
+		}
+	}
+	rs.mu.RLock()
+	defer rs.mu.RUnlock()
+	type windows struct {
+		shape  uint64
+		policy string
+	}
+	known := map[windows]bool{}
+	for _, r := range list {
+		known[windows{r.Shape, r.policy}] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(rs.read)) {
+		r := rs.read[name].rule
+		if r != nil && !known[windows{r.Shape, r.policy}] && len(list) < maxEvery {
+			known[windows{r.Shape, r.policy}] = true
 			list = append(list, r)
 		}
 	}

@@ -29,11 +29,10 @@ type decision struct {
 	low, high int64
 	receipt   window.Receipt // of what is given back
 
-	granted int64 // the answer: -1 is a refusal
-	now     int64 // Redis' time in Unix microseconds, where the dialect tells it
-	state   string
-	windows []any
-	err     error // why there is none
+	granted int64  // the answer: -1 is a refusal
+	now     int64  // Redis' time in Unix microseconds
+	state   string // what the script says of the windows
+	err     error  // why there is no answer
 }
 
 // batch gathers the decisions of a policy that wait for Redis: the more wait, the more of them one call decides on. A cluster
@@ -76,15 +75,12 @@ func (c *limitCounters) decide(ctx context.Context, d *decision) error {
 // decideAlone has Redis make one decision.
 func (c *limitCounters) decideAlone(ctx context.Context, d *decision) error {
 	list := []*decision{d}
-	keys, args := c.dialect.ask(list)
+	keys, args := c.ask(list)
 	cmd, err := c.hub.client.Run(ctx, c.script, keys, args...)
 	if err != nil {
 		return err
 	}
-	if err := c.dialect.hand(list, cmd); err != nil {
-		return err
-	}
-	return d.err
+	return c.hand(list, cmd)
 }
 
 // board puts a decision into the queue, and sees that it is looked after.
@@ -108,12 +104,10 @@ func (c *limitCounters) fly() {
 	for list := c.batch.next(); len(list) > 0; list = c.batch.next() {
 		cmd, err := c.send(list)
 		if err == nil {
-			err = c.dialect.hand(list, cmd)
+			err = c.hand(list, cmd)
 		}
 		for _, d := range list {
-			if err != nil {
-				d.err = err
-			}
+			d.err = err
 			d.complete()
 		}
 	}
@@ -147,7 +141,7 @@ func (c *limitCounters) send(list []*decision) (*goredis.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, args := c.dialect.ask(list)
+	keys, args := c.ask(list)
 	ctx := context.Background() // the driver's timeouts bound it
 	cmd := c.script.command(ctx, "evalsha", c.script.sha, keys, args)
 	if err = l.universal.Process(ctx, cmd); goredis.HasErrorPrefix(err, "NOSCRIPT") {

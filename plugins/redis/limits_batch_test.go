@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,56 +30,78 @@ func TestBatchDecidesAsOneByOne(t *testing.T) {
 		window.NewRule(window.Window{Limit: 15, Period: time.Minute}),
 		window.NewRule(window.Window{Limit: 12, Period: 10 * time.Second}, window.Window{Limit: 100_000, Period: time.Hour}),
 	}
-	for _, always := range []bool{false, true} {
-		spec := reqlimit.Spec{Policy: fmt.Sprint("batch ", always), Algorithm: reqlimit.Sliding, Buckets: 7, Windows: 2, Always: always}
-		v := newVirtual(t, client, spec, rules[0])
-		r := rand.New(rand.NewPCG(1, 2))
-		granted, refused := 0, 0
-		for now := 500_000 * time.Hour; now < 500_000*time.Hour+2*time.Minute; now += time.Duration(r.Int64N(int64(5 * time.Second))) {
-			ask(t, client, "HSET", "clock", "s", now.Microseconds()/1e6, "us", now.Microseconds()%1e6)
-			together, apart := make([]*decision, maxBatch), make([]*decision, maxBatch)
-			for i := range together {
-				d := randomDecision(r, v, rules, now)
-				apart[i] = &decision{
-					keys: []string{"apart" + d.keys[0]}, rule: d.rule, give: d.give, low: d.low, high: d.high, receipt: d.receipt,
-				}
-				d.keys[0] = "together" + d.keys[0]
-				together[i] = d
-			}
-			settle(t, v.limitCounters, together)
-			for i, d := range apart {
-				settle(t, v.limitCounters, apart[i:i+1])
-				if got := together[i]; got.granted != d.granted || got.state != d.state || got.now != d.now {
-					t.Fatalf("decision %d at %v: together %d %q, apart %d %q", i, now, got.granted, got.state, d.granted, d.state)
-				}
-				if d.give {
-					continue
-				}
-				if d.granted >= 0 {
-					granted++
-				} else {
-					refused++
-				}
-			}
-		}
-		if granted < 100 || refused < 100 {
-			t.Errorf("%d granted and %d refused: that shows little", granted, refused)
+	for _, algorithm := range []string{reqlimit.Sliding, reqlimit.Exact, reqlimit.Smooth, reqlimit.GCRA} {
+		for _, always := range []bool{false, true} {
+			name := fmt.Sprint(algorithm, " ", always)
+			t.Run(name, func(t *testing.T) {
+				spec := reqlimit.Spec{Policy: name, Algorithm: algorithm, Buckets: 7, Windows: 2, Always: always}
+				v := newVirtual(t, client, spec, rules[0])
+				togetherAndApart(t, &batchTrial{virtual: v, random: rand.New(rand.NewPCG(1, 2)), rules: rules})
+			})
 		}
 	}
 }
 
-// randomDecision draws from few keys, so that several decisions of a batch meet.
-func randomDecision(r *rand.Rand, v *virtual, rules []window.Rule, now time.Duration) *decision {
-	rule := &rules[r.IntN(len(rules))]
-	d := &decision{keys: v.keys(&reqlimit.Ask{Key: fmt.Append(nil, r.IntN(4)), Rule: rule}), rule: rule, low: r.Int64N(4)}
-	d.high = d.low + r.Int64N(3)
-	if r.IntN(4) == 0 {
-		d.give = true
-		for i, w := range rule.Windows {
-			d.receipt[i] = now.Microseconds()/packed{v.spec}.width(w) - r.Int64N(10) + 1
+func togetherAndApart(t *testing.T, trial *batchTrial) {
+	granted, refused := 0, 0
+	for now := 500_000 * time.Hour; now < 500_000*time.Hour+2*time.Minute; now += time.Duration(trial.random.Int64N(int64(5 * time.Second))) {
+		ask(t, trial.client, "HSET", "clock", "s", now.Microseconds()/1e6, "us", now.Microseconds()%1e6)
+		together, apart := make([]*decision, maxBatch), make([]*decision, maxBatch)
+		for i := range together {
+			together[i], apart[i] = trial.draw()
+		}
+		settle(t, trial.limitCounters, together)
+		for i, d := range apart {
+			settle(t, trial.limitCounters, apart[i:i+1])
+			if got := together[i]; got.granted != d.granted || got.state != d.state || got.now != d.now {
+				t.Fatalf("decision %d at %v: together %d %q, apart %d %q", i, now, got.granted, got.state, d.granted, d.state)
+			}
+			switch {
+			case d.give:
+			case d.granted >= 0:
+				granted++
+				trial.counted = append(trial.counted, d)
+			default:
+				refused++
+			}
 		}
 	}
-	return d
+	if granted < 100 || refused < 100 {
+		t.Errorf("%d granted and %d refused: that shows little", granted, refused)
+	}
+}
+
+// batchTrial draws decisions.
+type batchTrial struct {
+	*virtual
+	random  *rand.Rand
+	rules   []window.Rule
+	counted []*decision
+}
+
+// draw draws from few keys, so that several decisions of a batch meet. It returns two decisions that are alike, on keys of
+// their own.
+func (b *batchTrial) draw() (together, apart *decision) {
+	r := b.random
+	rule := &b.rules[r.IntN(len(b.rules))]
+	d := decision{keys: b.keys(&reqlimit.Ask{Key: fmt.Append(nil, r.IntN(4)), Rule: rule}), rule: rule, low: r.Int64N(4)}
+	d.high = d.low + r.Int64N(3)
+	if len(b.counted) > 0 && r.IntN(4) == 0 {
+		last := b.counted[max(0, len(b.counted)-1-r.IntN(100))]
+		var result window.Result
+		if err := b.dialect.read(last, &result); err != nil {
+			b.t.Error(err)
+		}
+		d = decision{keys: last.keys, rule: last.rule, give: true, low: d.low, receipt: result.Receipt}
+	}
+	named := func(name string) *decision {
+		keys := make([]string, len(d.keys))
+		for i, key := range d.keys {
+			keys[i] = name + key[strings.Index(key, "{"):]
+		}
+		return &decision{keys: keys, rule: d.rule, give: d.give, low: d.low, high: d.high, receipt: d.receipt}
+	}
+	return named("together"), named("apart")
 }
 
 // settle makes decisions in one call.
@@ -86,7 +109,7 @@ func settle(t *testing.T, c *limitCounters, list []*decision) {
 	t.Helper()
 	cmd, err := c.send(list)
 	if err == nil {
-		err = c.dialect.hand(list, cmd)
+		err = c.hand(list, cmd)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -164,26 +187,43 @@ func TestAbandonedDecisionsAreNotMade(t *testing.T) {
 	}
 }
 
-// TestOneFaultyDecisionOfABatch holds that a key that holds something else fails its own decision only.
-func TestOneFaultyDecisionOfABatch(t *testing.T) {
+// TestFaultyKeyOfABatch holds that a key that holds something else begins anew, with an end, and troubles no other decision.
+func TestFaultyKeyOfABatch(t *testing.T) {
 	server := gatehousetest.StartRedis(t)
 	client := open(t, at(server.Address))
-	w := window.Window{Limit: 10, Period: time.Hour, Burst: 10}
-	spec := reqlimit.Spec{Policy: "faulty", Algorithm: reqlimit.GCRA, Windows: 1, Limit: w.Limit}
-	c, err := newLimitCounters(&hub{client: client}, spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rule := window.NewRule(w)
-	list := make([]*decision, 3)
-	for i := range list {
-		list[i] = &decision{keys: c.keys(&reqlimit.Ask{Key: fmt.Append(nil, i), Rule: &rule}), rule: &rule, low: 1, high: 1}
-	}
-	ask(t, client, "RPUSH", list[1].keys[0], "x")
-	settle(t, c, list)
-	for i, d := range list {
-		if (d.err != nil) != (i == 1) || i != 1 && d.granted != 1 {
-			t.Errorf("decision %d: %d granted, error %v", i, d.granted, d.err)
+	w := window.Window{Limit: 10, Period: time.Hour}
+	for _, algorithm := range []string{reqlimit.Sliding, reqlimit.Smooth, reqlimit.GCRA, reqlimit.Exact} {
+		if w.Burst = 0; algorithm == reqlimit.GCRA {
+			w.Burst = w.Limit
+		}
+		for _, fault := range [][]any{
+			{"SADD", "x"}, {"SET", "x"}, {"SET", ""}, {"RPUSH", "x"}, {"RPUSH", "1e300", "x", "nan", "-3"}, {"HSET", "x", "1"},
+		} {
+			rule := window.NewRule(w)
+			spec := reqlimit.Spec{Policy: fmt.Sprint(fault), Algorithm: algorithm, Buckets: 7, Windows: 1, Limit: w.Limit}
+			c, err := newLimitCounters(&hub{client: client}, spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := make([]*decision, 4)
+			for i := range list {
+				list[i] = &decision{keys: c.keys(&reqlimit.Ask{Key: fmt.Append(nil, i%3), Rule: &rule}), rule: &rule, low: 1, high: 1}
+			}
+			key := list[1].keys[0]
+			ask(t, client, append([]any{fault[0], key}, fault[1:]...)...)
+			settle(t, c, list)
+			for i, d := range list {
+				var result window.Result
+				if err := c.dialect.read(d, &result); err != nil || d.granted != 1 {
+					t.Errorf("%s, %v, decision %d: %d granted, error %v", algorithm, fault, i, d.granted, err)
+				}
+				if left := result.States[0].Remaining; i == 3 && left != 8 || i == 0 && left != 9 {
+					t.Errorf("%s, %v, decision %d: %d remain", algorithm, fault, i, left)
+				}
+			}
+			if ends := ask(t, client, "PTTL", key); strings.HasPrefix(ends, "-") {
+				t.Errorf("%s, %v: the key has no end: %s", algorithm, fault, ends)
+			}
 		}
 	}
 }

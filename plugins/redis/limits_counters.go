@@ -13,8 +13,6 @@ import (
 	"fmt"
 	"strconv"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/gatehouse-proxy/gatehouse/modules/reqlimit"
 	"github.com/gatehouse-proxy/gatehouse/modules/reqlimit/window"
 )
@@ -22,17 +20,23 @@ import (
 var (
 	//go:embed limits_sliding.lua
 	slidingSource string
+	//go:embed limits_head.lua
+	headSource string
 	//go:embed limits_smooth.lua
 	smoothSource string
 	//go:embed limits_gcra.lua
 	gcraSource string
+	//go:embed limits_strings.lua
+	stringsSource string
 	//go:embed limits_exact.lua
 	exactSource string
+	//go:embed limits_several.lua
+	severalSource string
 
 	slidingScript = NewScript(slidingSource)
-	smoothScript  = severalTimes(smoothSource)
-	gcraScript    = severalTimes(gcraSource)
-	exactScript   = severalTimes(exactSource)
+	smoothScript  = NewScript(headSource + smoothSource + stringsSource + severalSource)
+	gcraScript    = NewScript(headSource + gcraSource + stringsSource + severalSource)
+	exactScript   = NewScript(headSource + exactSource + severalSource)
 )
 
 // limitCounters are a policy's counts in Redis, with nothing kept here.
@@ -45,13 +49,13 @@ type limitCounters struct {
 	batch   batch
 }
 
-// dialect is how a script is told what to decide, and how it answers.
+// dialect is what scripts are told, and answer, differently.
 type dialect interface {
-	// ask writes what is told.
-	ask(list []*decision) (keys []string, args []any)
-	// hand gives each decision the part of the answer that is about it, or its error. It fails if no decision has any.
-	hand(list []*decision, cmd *goredis.Cmd) error
-	// read works out what was granted, and the result. Decisions that give back have none.
+	// unit is the time that is told with a window's limit, in microseconds.
+	unit(w window.Window) float64
+	// size is how many bytes of an answer are about a decision, beside what was granted.
+	size(d *decision) int
+	// read works out the result of a decision. Those that give back have none.
 	read(d *decision, result *window.Result) error
 }
 
@@ -62,7 +66,7 @@ func newLimitCounters(h *hub, spec reqlimit.Spec) (*limitCounters, error) {
 	c := &limitCounters{hub: h, spec: spec, dialect: plain{spec}, prefix: h.client.Key("limit", "{")}
 	switch spec.Algorithm {
 	case reqlimit.Sliding:
-		c.script, c.dialect = slidingScript, packed{spec}
+		c.script, c.dialect = slidingScript, raw{spec}
 	case reqlimit.Smooth:
 		c.script = smoothScript
 	case reqlimit.GCRA:

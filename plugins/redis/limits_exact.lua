@@ -4,105 +4,118 @@
 -- Remembers when each request came: see window.Exact. Only the newest and the oldest entries are looked at, however long a
 -- list is, save after a pause, when the stale ones are trimmed.
 --
--- KEYS[i]  list for window i: an entry for each unit that was counted, the newest first: its tick, modulo 2^23, which takes
---          five bytes
--- ARGV[1]  take or give
--- ARGV[2]  the least that is to be granted, or given back; 0 counts nothing
--- ARGV[3]  the most that is to be granted
--- ARGV[4]  1: count also what is refused, in the place of the oldest
--- then for each window: its limit, its period in microseconds, and which tick to give back
---
--- Returns what was granted, or -1, then for each window: how much fitted, how long until more does, how long until the least
--- would fit, both in microseconds, and where it was counted.
+-- The time of a window is its period. A decision has a key for each window: a list with an entry for each unit that was
+-- counted, the newest first: its tick, modulo 2^23, which takes five bytes.
 
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local take, low, grant = ARGV[1] == 'take', tonumber(ARGV[2]), tonumber(ARGV[3])
-local wrap, chunk = 8388608, 100
+local wrap = 8388608
 
--- age returns how many ticks ago an entry was made; the clock may have been set back since.
+local function prepare(w)
+	local period = w.unit
+	w.unit = max(floor(period / 1048576), 1)
+	w.tick = floor(now / w.unit) % wrap
+	w.life = ceil(period / w.unit) + 1
+	-- As text: Redis writes a number of Lua out anew, with 17 digits, each time that it gets one.
+	w.entry, w.expiry = tostring(w.tick), tostring(ceil(w.life * w.unit / 1000) + 1)
+end
+
+-- age returns how many ticks ago an entry was made; the clock may have been set back since. What is no entry is stale.
 local function age(w, entry)
-	local d = (w.tick - entry) % wrap
+	local d = (w.tick - (tonumber(entry) or w.tick - w.life)) % wrap
 	return d < wrap / 2 and d or 0
 end
 
--- prune forgets what has left the window.
-local function prune(w)
-	local oldest = redis.call('LINDEX', w.key, -1)
-	if not oldest or age(w, oldest) < w.life then
-		return
+-- first returns the oldest entry, or nothing. A key that holds something else begins anew, as one does that holds a string:
+-- it is not to fail the decisions after this one.
+local function first(w)
+	local oldest = redis.pcall('LINDEX', w.key, '-1')
+	if type(oldest) ~= 'table' then
+		return oldest
 	end
-	if age(w, redis.call('LINDEX', w.key, 0)) >= w.life then
+	if string.sub(oldest.err, 1, 9) ~= 'WRONGTYPE' then
+		error(oldest)
+	end
+	redis.call('DEL', w.key)
+end
+
+-- prune forgets what has left the window, and returns the oldest entry that has not.
+local function prune(w)
+	local oldest, chunk = first(w), 2
+	if not oldest or age(w, oldest) < w.life then
+		return oldest
+	end
+	if age(w, redis.call('LINDEX', w.key, '0')) >= w.life then
 		redis.call('DEL', w.key)
 		return
 	end
-	local stale = chunk
-	while stale == chunk do
-		local tail = redis.call('LRANGE', w.key, -chunk, -1)
-		stale = 0
+	while true do
+		local tail = redis.call('LRANGE', w.key, -chunk, '-1')
 		for i = #tail, 1, -1 do
 			if age(w, tail[i]) < w.life then
-				break
+				redis.call('LTRIM', w.key, '0', i - #tail - 1)
+				return tail[i]
 			end
-			stale = stale + 1
 		end
-		redis.call('LTRIM', w.key, 0, -stale - 1)
+		redis.call('LTRIM', w.key, '0', -chunk - 1)
+		chunk = min(4 * chunk, 512)
 	end
 end
 
--- leaves returns how long until the n oldest entries have left the window.
-local function leaves(w, n)
-	local entry = redis.call('LINDEX', w.key, -n)
+-- leaves returns how long until an entry has left the window.
+local function leaves(w, entry)
 	return (w.life - (entry and age(w, entry) or 0)) * w.unit - now % w.unit
 end
 
--- push counts.
+local function open(rule, n)
+	for i = 1, #rule do
+		local w = rule[i]
+		w.key = KEYS[n + i - 1]
+		w.oldest = prune(w)
+		w.used = w.oldest and redis.call('LLEN', w.key) or 0
+		w.room, w.reset = max(w.limit - w.used, 0), leaves(w, w.oldest)
+	end
+	return #rule
+end
+
+local function retry(w, low)
+	local n = min(w.used + low - w.limit, w.used)
+	return leaves(w, n > 1 and redis.call('LINDEX', w.key, -n) or w.oldest)
+end
+
+local function receipt(w)
+	return w.tick
+end
+
+-- push adds n entries.
 local function push(w, n)
+	if n == 1 then
+		redis.call('LPUSH', w.key, w.entry)
+		return
+	end
+	local chunk = 100
 	for done = 0, n - 1, chunk do
 		local entries = {}
-		for i = 1, math.min(chunk, n - done) do
-			entries[i] = w.tick
+		for i = 1, min(chunk, n - done) do
+			entries[i] = w.entry
 		end
 		redis.call('LPUSH', w.key, unpack(entries))
 	end
-	redis.call('LTRIM', w.key, 0, w.limit - 1)
-	redis.call('PEXPIRE', w.key, math.ceil(w.life * w.unit / 1000) + 1)
 end
 
-local windows = {}
-for i = 5, #ARGV, 3 do
-	local w = {key = KEYS[#windows + 1], limit = tonumber(ARGV[i]), receipt = ARGV[i + 2]}
-	local period = tonumber(ARGV[i + 1])
-	w.unit = math.max(math.floor(period / 1048576), 1)
-	w.tick = math.floor(now / w.unit) % wrap
-	w.life = math.ceil(period / w.unit) + 1
-	if take then
-		prune(w)
-		w.used = redis.call('LLEN', w.key)
-		w.room = math.max(w.limit - w.used, 0)
-		grant = math.min(grant, w.room)
-	else
-		redis.call('LREM', w.key, low, w.receipt)
+-- What does not fit takes the place of the oldest; what was counted under a higher limit stays.
+local function count(rule, add)
+	for i = 1, #rule do
+		local w = rule[i]
+		local n = min(add, w.limit)
+		push(w, n)
+		if w.used + n > w.limit then
+			redis.call('LTRIM', w.key, '0', max(w.limit, w.used) - 1)
+		end
+		redis.call('PEXPIRE', w.key, w.expiry)
 	end
-	windows[#windows + 1] = w
-end
-if not take then
-	return {0}
 end
 
-local add, reply = grant, {grant}
-if grant < low then
-	reply[1] = -1
-	add = ARGV[4] == '1' and low or 0
-end
-for _, w in ipairs(windows) do
-	local n = #reply
-	reply[n + 1] = w.room
-	reply[n + 2] = leaves(w, 1)
-	reply[n + 3] = w.room < low and leaves(w, math.min(w.used + low - w.limit, w.used)) or 0
-	reply[n + 4] = w.tick
-	if add > 0 then
-		push(w, math.min(add, w.limit))
+local function restore(rule, low)
+	for i = 1, #rule do
+		redis.call('LREM', rule[i].key, low, rule[i].given)
 	end
 end
-return reply

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -334,7 +335,7 @@ func TestLimitsFromAHash(t *testing.T) {
 	server := gatehousetest.StartRedis(t)
 	c := open(t, at(server.Address))
 	table := c.Key("limits", "plans")
-	ask(t, c, "HSET", table, "gold", "3 1h", "staff", "unlimited", "broken", "3 1 hour please")
+	ask(t, c, "HSET", table, "gold", "3 1h", "staff", "unlimited", "broken", "3 1 hour please", "slow", "2 2h")
 	s := gatehousetest.Start(t, fmt.Sprintf(`{
 		%s
 	}
@@ -357,10 +358,18 @@ func TestLimitsFromAHash(t *testing.T) {
 		}
 		return n
 	}
-	for plan, want := range map[string]int{"gold": 3, "silver": 2, "staff": 6, "broken": 1, "none": 1, "": 1} {
+	for plan, want := range map[string]int{"gold": 3, "silver": 2, "staff": 6, "broken": 1, "none": 1, "": 1, "slow": 2} {
 		if got := passed(plan+" key", plan); got != want {
 			t.Errorf("%q: %d passed, want %d", plan, got, want)
 		}
+	}
+	const slow = "/gatehouse/limits/hash/slow%20key"
+	if got := s.Admin(http.MethodGet, slow, "").Body; !strings.Contains(got, `"class":"slow","window":"2/2h","remaining":0,"used":2`) {
+		t.Errorf("an operator is not shown the counts of a plan: %s", got)
+	}
+	s.Admin(http.MethodDelete, slow, "")
+	if got := passed("slow key", "slow"); got != 2 {
+		t.Errorf("%d passed after a reset, want 2", got)
 	}
 	ask(t, c, "HSET", table, "gold", "5 1h")
 	eventually(t, "the new limit holds", func() bool { return s.Get("/", "X-Key: gold key", "X-Plan: gold").StatusCode == 200 })

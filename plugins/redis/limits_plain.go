@@ -4,108 +4,66 @@
 package redis
 
 import (
-	_ "embed"
 	"fmt"
 	"math"
 	"math/bits"
-	"strconv"
 	"time"
-
-	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/reqlimit"
 	"github.com/gatehouse-proxy/gatehouse/modules/reqlimit/window"
 )
 
-//go:embed limits_several.lua
-var severalSource string
-
-// severalTimes makes a script of one decision into one of several.
-func severalTimes(source string) *Script {
-	return NewScript("local function decide(KEYS, ARGV)\n" + source + "end\n" + severalSource)
-}
-
-// plain is the dialect of the scripts that are written for one decision, and told and answer in numbers.
+// plain is the dialect of the other scripts, which work the result out.
 type plain struct{ spec reqlimit.Spec }
 
-// ask implements dialect.
-func (p plain) ask(list []*decision) (keys []string, args []any) {
-	for _, d := range list {
-		keys = append(keys, d.keys...)
-		args = append(args, len(d.keys), 4+3*len(d.rule.Windows))
-		args = p.arguments(args, d)
-	}
-	return keys, args
-}
+// What a script tells of a window is four numbers: how much fitted in roomBytes, then how long until more does, how long until
+// the least would fit, and the receipt, in timeBytes each.
+const (
+	roomBytes    = 5
+	verdictBytes = roomBytes + 3*timeBytes
+)
 
-// hand implements dialect.
-func (plain) hand(list []*decision, cmd *goredis.Cmd) error {
-	replies, err := cmd.Slice()
-	if err != nil || len(replies) != len(list) {
-		return fmt.Errorf("%v: %w", cmd.Val(), errReply)
+// size implements dialect.
+func (plain) size(d *decision) int {
+	if d.give {
+		return 0
 	}
-	for i, d := range list {
-		reply, _ := replies[i].([]any)
-		if len(reply) > 0 {
-			if granted, ok := reply[0].(int64); ok {
-				d.granted, d.windows = granted, reply[1:]
-				continue
-			}
-		}
-		d.err = fmt.Errorf("%v: %w", replies[i], errReply)
-	}
-	return nil
+	return verdictBytes * len(d.rule.Windows)
 }
 
 // read implements dialect.
 func (plain) read(d *decision, result *window.Result) error {
-	if len(d.windows) != 4*len(d.rule.Windows) {
-		return fmt.Errorf("%v: %w", d.windows, errReply)
-	}
 	result.Allowed, result.Violated, result.Retry = true, -1, 0
 	for i, w := range d.rule.Windows {
-		var told [4]int64
-		for n := range told {
-			told[n], _ = d.windows[4*i+n].(int64)
-		}
-		room, reset, retry, receipt := told[0], told[1], told[2], told[3]
-		result.States[i] = window.State{Remaining: max(room-max(d.granted, 0), 0), Reset: time.Duration(reset) * time.Microsecond}
-		result.Receipt[i] = receipt
+		told := d.state[i*verdictBytes : (i+1)*verdictBytes]
+		times := told[roomBytes:]
+		room, reset := number(told[:roomBytes]), microseconds(times[:timeBytes])
+		result.States[i] = window.State{Remaining: max(room-max(d.granted, 0), 0), Reset: reset}
+		result.Receipt[i] = number(times[2*timeBytes:])
 		if d.granted >= 0 || room >= d.low {
 			continue
 		}
-		wait := time.Duration(retry) * time.Microsecond
+		wait := microseconds(times[timeBytes : 2*timeBytes])
 		if d.low > w.Capacity() {
 			wait = window.Never
 		}
 		result.Refuse(i, wait)
 	}
+	if d.granted < 0 && result.Allowed {
+		return fmt.Errorf("a refusal without a reason: %w", errReply)
+	}
 	return nil
 }
 
-// arguments appends those of one decision.
-func (p plain) arguments(args []any, d *decision) []any {
-	op, always := "take", "0"
-	if d.give {
-		op = "give"
-	}
-	if p.spec.Always {
-		always = "1"
-	}
-	args = append(args, op, d.low, d.high, always)
-	for i, w := range d.rule.Windows {
-		args = append(args, w.Capacity(), p.unit(w), d.receipt[i])
-	}
-	return args
-}
+func microseconds(text string) time.Duration { return time.Duration(number(text)) * time.Microsecond }
 
-// unit is the time that the script is given with a limit, in microseconds.
-func (p plain) unit(w window.Window) any {
+// unit implements dialect: the period, or with gcra how long one unit takes to drain.
+func (p plain) unit(w window.Window) float64 {
 	period := w.Period.Microseconds()
 	if p.spec.Algorithm == reqlimit.GCRA {
-		return strconv.FormatFloat(interval(period, w.Limit), 'f', -1, 64)
+		return interval(period, w.Limit)
 	}
-	return period
+	return float64(period)
 }
 
 // interval is how long one unit takes to drain, rounded up to a fraction of a microsecond by which Lua, whose numbers have 53

@@ -312,13 +312,15 @@ func fallbacks(t *testing.T, url string) int {
 // TestProcessesAdmitExactly lets four proxies, each with a generator of 200 connections, share a limit of 100, in 30 s where
 // figures are measured.
 func TestProcessesAdmitExactly(t *testing.T) {
-	t.Run("atomic", func(t *testing.T) {
-		for i, n := range rounds(t, "redis") {
-			if n != fleetLimit {
-				t.Errorf("round %d admitted %d, want exactly %d", i, n, fleetLimit)
+	for _, algorithm := range []string{"sliding", "exact"} {
+		t.Run("atomic "+algorithm, func(t *testing.T) {
+			for i, n := range rounds(t, "redis\nalgorithm "+algorithm) {
+				if n != fleetLimit {
+					t.Errorf("round %d admitted %d, want exactly %d", i, n, fleetLimit)
+				}
 			}
-		}
-	})
+		})
+	}
 	t.Run("lease", func(t *testing.T) {
 		for i, n := range rounds(t, "redis {\n mode lease\n}") {
 			if n < 98 || n > 105 {

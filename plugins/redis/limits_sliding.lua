@@ -26,11 +26,12 @@ local rules = {}
 for n = 4, #ARGV do
 	local bytes = read('B', ARGV[n])
 	local rule = {bytes = bytes, size = 11 + bytes * slots, head = '>I6I5I' .. bytes, rest = rep('\0', bytes * (slots - 1)), life = 0}
-	for at = 2, #ARGV[n], 11 do
-		local limit, width = read('>I5I6', ARGV[n], at)
+	for at = 2, #ARGV[n], 13 do
+		local limit, width = read('>I5d', ARGV[n], at)
 		rule[#rule + 1] = {limit = limit, width = width, epoch = math.floor(now / width)}
 		rule.life = max(rule.life, math.ceil(slots * width / 1000))
 	end
+	rule.expiry = tostring(rule.life) -- Redis writes a number out anew each time that it gets one
 	rule.blank = rep('\0', rule.size * #rule)
 	rules[n - 3] = rule
 end
@@ -42,7 +43,7 @@ local function bring(rule, w, state, at)
 	local age = w.epoch - last
 	if age <= 0 then
 		w.newest, w.text = last, sub(state, at, at + rule.size - 1)
-		w.rest = sub(w.text, 12 + bytes)
+		w.rest = false
 		return
 	end
 	w.newest, w.rest = w.epoch, rule.rest
@@ -62,7 +63,7 @@ end
 -- count adds to the newest bucket, up to the limit: what is there already under a higher one stays.
 local function count(rule, w, add)
 	local changed = min(w.count + add, max(w.limit, w.count))
-	w.text = pack(rule.head, w.newest, w.total + changed - w.count, changed) .. w.rest
+	w.text = pack(rule.head, w.newest, w.total + changed - w.count, changed) .. (w.rest or sub(w.text, 12 + rule.bytes))
 end
 
 -- restore takes back what was counted in a bucket.
@@ -100,8 +101,8 @@ for i, key in ipairs(KEYS) do
 	local add, before = grant, text(rule)
 	if give == 1 then
 		for n, w in ipairs(rule) do
-			restore(rule, w, read('>I6', plan, at), low)
-			at = at + 6
+			restore(rule, w, read('>I7', plan, at), low)
+			at = at + 7
 		end
 	else
 		if grant < low then
@@ -114,7 +115,7 @@ for i, key in ipairs(KEYS) do
 	state = text(rule)
 	if state ~= before then
 		changed[key] = state
-		redis.call('SET', key, state, 'PX', rule.life)
+		redis.call('SET', key, state, 'PX', rule.expiry)
 	end
 	reply[#reply + 1] = pack('>I5', grant + 1)
 	reply[#reply + 1] = before

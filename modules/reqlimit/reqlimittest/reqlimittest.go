@@ -37,6 +37,9 @@ func Run(t *testing.T, open func(t *testing.T) reqlimit.Store, algorithms ...str
 				tests["shapes"] = (*suite).shapes
 				tests["always"] = (*suite).always
 			}
+			if algorithm != reqlimit.Concurrency && algorithm != reqlimit.GCRA { // whose limit is a rate, and the state a time
+				tests["lower"] = (*suite).lower
+			}
 			for name, test := range tests {
 				t.Run(name, func(t *testing.T) { test(&suite{T: t, store: open(t), algorithm: algorithm, open: open}) })
 			}
@@ -352,5 +355,23 @@ func (s *suite) always() {
 	c.expect("a", 2, 0)
 	if r := c.take("a", 0); r.States[1].Remaining != 0 {
 		s.Errorf("refused requests did not count: %+v", r)
+	}
+}
+
+// lower holds that a request under a low limit that is refused, and counted, takes nothing away from what was counted under a
+// high one: else a client would get room by saying that it has the lesser plan.
+func (s *suite) lower() {
+	spec := func(windows []window.Window) reqlimit.Spec {
+		spec := s.spec(windows)
+		spec.Always = true
+		return spec
+	}
+	c := s.opened(s.store, spec, s.windowOf(100, time.Hour))
+	c.expect("a", 60, 60)
+	low := *c
+	low.rule = window.NewRule(s.windowOf(5, time.Hour))
+	low.expect("a", 3, 0)
+	if r := c.take("a", 0); r.States[0].Remaining > 40 {
+		s.Errorf("%d of 100 remain after 60", r.States[0].Remaining)
 	}
 }

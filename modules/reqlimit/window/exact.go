@@ -140,12 +140,12 @@ func age(now, tick uint32) uint32 {
 	return 0
 }
 
-// Add implements Algorithm. A cost that does not fit takes the place of the oldest.
+// Add implements Algorithm. A cost that does not fit takes the place of the oldest; what was counted under a higher limit stays.
 func (x Exact) Add(words []uint32, w Window, now, cost int64) int64 {
 	r, tick := ring(words), uint32(now/x.unit(w))
 	limit := r.limit(w)
 	cost = min(cost, limit)
-	r.drop(uint32(max(int64(r[ringTotal])+cost-limit, 0)))
+	r.drop(uint32(min(max(int64(r[ringTotal])+cost-limit, 0), cost)))
 	if n := int(r[ringLength]); n > 0 && age(tick, r.at(n - 1)[0]) == 0 {
 		tick = r.at(n - 1)[0] // entries are in the order of their ticks
 	}
