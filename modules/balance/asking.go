@@ -26,7 +26,7 @@ const askDeadline = 5 * time.Second
 // An answer that is no failure only opens the way for one client's request: whatever the proxy asks for may be well where
 // nothing else is. Where an upstream that serves clients does not answer it either, it tells nothing.
 //
-// The estimator asks for such a request when it is due, and for one at a time to an upstream; so there are never more under
+// The estimator asks for such a request when it is due. One at a time goes to an upstream; so there are never more under
 // way than ejected upstreams. They enter no statistics, and no metrics but their own.
 type asker struct {
 	ctx    context.Context // the config's
@@ -35,7 +35,8 @@ type asker struct {
 	hangUp func()
 	now    func() int64 // the estimates' clock
 
-	mu      sync.Mutex // guards stopped, and running while it grows
+	mu      sync.Mutex // guards asked and stopped, and running while it grows
+	asked   map[*upstream]bool
 	stopped bool
 	running sync.WaitGroup
 }
@@ -55,7 +56,7 @@ func newAsker(ctx context.Context, p *proxy, o *Outliers, now func() int64) (*as
 	if err != nil {
 		return nil, fmt.Errorf("probe: request: %w", err)
 	}
-	a := &asker{ctx: ctx, check: made, now: now}
+	a := &asker{ctx: ctx, check: made, now: now, asked: map[*upstream]bool{}}
 	a.via, a.hangUp = checkTransport(p.next, askDeadline)
 	return a, nil
 }
@@ -82,16 +83,24 @@ func (o *Outliers) question(p *proxy) (*check, error) {
 func (a *asker) ask(u *upstream, e *estimator.Upstream, control string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.stopped {
+	if a.stopped || a.asked[u] {
 		return
 	}
+	a.asked[u] = true
 	u.asked.Add(1)
 	a.running.Go(func() {
+		defer a.done(u)
 		well := a.answers(u.address) || !a.answers(control)
 		if a.ctx.Err() == nil {
 			e.Asked(a.now(), well)
 		}
 	})
+}
+
+func (a *asker) done(u *upstream) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.asked, u)
 }
 
 // answers reports whether an upstream answers the request. One that cannot be asked, as its address depends on a client's
