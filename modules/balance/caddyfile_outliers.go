@@ -36,6 +36,7 @@ import (
 //		}
 //		probe {
 //			copies    on|off
+//			request   <uri>|off
 //			first     <duration>
 //			longest   <duration>
 //			successes <number>
@@ -154,6 +155,7 @@ func (o *Outliers) parseProbe(d *caddyfile.Dispenser) error {
 			p.NoCopies = copies == "off"
 			return err
 		},
+		"request":   func() error { return directive.Arg(d, &p.Request, directive.Word) },
 		"first":     func() error { return directive.Arg(d, &p.First, durationFrom(shortestProbe, longestProbe)) },
 		"longest":   func() error { return directive.Arg(d, &p.Longest, durationFrom(shortestProbe, longestProbe)) },
 		"successes": func() error { return directive.Arg(d, &p.Successes, directive.Integer(1, mostSuccesses)) },

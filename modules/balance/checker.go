@@ -114,20 +114,11 @@ func (c *checker) close() error {
 	c.closed = true
 	c.mu.Unlock()
 	c.cancel()
-	ended := make(chan struct{})
-	go func() {
-		c.work.Wait()
-		close(ended)
-	}()
-	limit := time.NewTimer(closeLimit)
-	defer limit.Stop()
-	select {
-	case <-ended:
-		c.hangUp()
-		return nil
-	case <-limit.C:
+	if !endsWithin(closeLimit, &c.work) {
 		return fmt.Errorf("health checks through %T do not end", c.via)
 	}
+	c.hangUp()
+	return nil
 }
 
 // watch checks the upstreams of a pool from now on. Others, save the config's own, are dropped after a while: a source may

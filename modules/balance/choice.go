@@ -81,10 +81,10 @@ type rule struct {
 // tried before anything else is looked at.
 func (r *rule) choose(k *ranking, pool reverseproxy.UpstreamPool, key uint64, failed *failures) *reverseproxy.Upstream {
 	replicas := 1
-	if r.hot != nil {
-		replicas = min(r.hot.replicas(key, len(k.members)), maxReplicas)
-	}
 	first := &k.members[k.table.first(key)]
+	if r.hot != nil {
+		replicas = min(r.hot.replicas(key, len(k.members), first.upstream.used.Load()), maxReplicas)
+	}
 	if failed == nil && first.open(pool) {
 		load := first.upstream.load()
 		if (replicas == 1 || load < r.above) && !r.overloaded(k, pool, first, load) {

@@ -127,6 +127,7 @@ func (s *simulation) arrive(now time.Duration) {
 	chosen := s.rule.choose(s.ranking, s.pool, scramble(uint64(key)), nil)
 	n := s.nodes[slices.Index(s.pool, chosen)]
 	n.state.inFlight.Add(1)
+	n.state.used.Store(int64(now))
 	if now > simWarm {
 		n.requests++
 	}

@@ -77,8 +77,8 @@ func (s *Status) failing() string {
 var estimateCollector = sync.OnceValue(func() prometheus.Collector { return newEstimateMetrics(registered) })
 
 type estimateMetrics struct {
-	registry                   *registry
-	ejected, ejections, copies *prometheus.Desc
+	registry                          *registry
+	ejected, ejections, copies, asked *prometheus.Desc
 }
 
 func newEstimateMetrics(r *registry) *estimateMetrics {
@@ -91,6 +91,7 @@ func newEstimateMetrics(r *registry) *estimateMetrics {
 			"upstreams."),
 		ejections: desc("ejections_total", "Ejections of the upstream by policies that measure failures."),
 		copies:    desc("probe_copies_total", "Copies of requests sent to the ejected upstream; they are not among its requests."),
+		asked:     desc("probe_requests_total", "Requests of the proxy's own sent to the ejected upstream; they are not among its requests."),
 	}
 }
 
@@ -99,6 +100,7 @@ func (m *estimateMetrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.ejected
 	ch <- m.ejections
 	ch <- m.copies
+	ch <- m.asked
 }
 
 // Collect implements prometheus.Collector.
@@ -107,15 +109,17 @@ func (m *estimateMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.ejected, prometheus.GaugeValue, float64(t.ejected), label)
 		ch <- prometheus.MustNewConstMetric(m.ejections, prometheus.CounterValue, float64(t.ejections), label)
 		ch <- prometheus.MustNewConstMetric(m.copies, prometheus.CounterValue, float64(t.copies), label)
+		ch <- prometheus.MustNewConstMetric(m.asked, prometheus.CounterValue, float64(t.asked), label)
 	}
 }
 
 // estimateTotals is a sum over the estimates of the upstreams of one label.
-type estimateTotals struct{ ejected, ejections, copies uint64 }
+type estimateTotals struct{ ejected, ejections, copies, asked uint64 }
 
 func (t *estimateTotals) add(u *upstream) {
 	t.ejections += u.pastEjections.Load()
 	t.copies += u.copies.Load()
+	t.asked += u.asked.Load()
 	for _, s := range u.estimateStatuses() {
 		t.ejections += uint64(s.Ejections)
 		if s.Ejected {

@@ -28,6 +28,7 @@ type estimates struct {
 	chooser  *estimator.Chooser
 	resolver resolver[*field]
 	copier   *copier // nil if requests are not copied
+	asker    *asker  // nil if the proxy sends no probes of its own
 	panic    float64 // the least part of the pool that Caddy must find healthy for that to count
 }
 
@@ -94,13 +95,14 @@ func (e *estimates) attachWith(ctx caddy.Context, how estimating, params estimat
 	if !how.outliers.noCopies() {
 		e.copier = newCopier(ctx, e.proxy.handler, e.proxy.observer)
 	}
-	return nil
+	e.asker, err = newAsker(ctx, &e.proxy, how.outliers, e.book.now)
+	return err
 }
 
 // release gives back what attach took.
 func (e *estimates) release() error {
 	e.copier.stop()
-	return errors.Join(e.lease.Release(), e.proxy.release())
+	return errors.Join(e.asker.stop(), e.lease.Release(), e.proxy.release())
 }
 
 // choose returns the upstream that the request should go to, nil if there is none.
@@ -112,7 +114,7 @@ func (e *estimates) choose(pool reverseproxy.UpstreamPool, r *http.Request) *rev
 	defer l.release()
 	choice := e.chooser.Choose(e.book.now(), l.candidates, l.request)
 	if choice.Copy != estimator.None {
-		e.copyTo(pool[l.in(choice.Copy)], r)
+		e.probe(&l, choice, r)
 	}
 	if choice.To == estimator.None {
 		return nil
@@ -120,9 +122,18 @@ func (e *estimates) choose(pool reverseproxy.UpstreamPool, r *http.Request) *rev
 	return pool[l.in(choice.To)]
 }
 
-// copyTo sends an upstream a copy of the request, as the estimator wished.
-func (e *estimates) copyTo(to *reverseproxy.Upstream, r *http.Request) {
-	e.copier.send(r, to, e.proxy.registry.get(to.Dial))
+// probe sends an ejected upstream a copy of the request or one of the proxy's own, as the estimator wished.
+func (e *estimates) probe(l *lineup, choice estimator.Choice, r *http.Request) {
+	to := l.pool[l.in(choice.Copy)]
+	u := e.proxy.registry.get(to.Dial)
+	if !choice.Own {
+		e.copier.send(r, to, u)
+		return
+	}
+	control := slices.IndexFunc(l.candidates, func(c estimator.Candidate) bool { return !c.Upstream.Ejected() })
+	if control >= 0 { // else it would tell nothing
+		e.asker.ask(u, l.candidates[choice.Copy].Upstream, l.pool[l.in(control)].Dial)
+	}
 }
 
 // The times over which estimates may be taken.

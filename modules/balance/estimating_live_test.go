@@ -144,7 +144,7 @@ func TestCopiesFindOutWhoIsBack(t *testing.T) {
 func TestNoCopies(t *testing.T) {
 	sick, well := startFlaky(t), startFlaky(t)
 	s := gatehousetest.Start(t, site(sick.address+" "+well.address,
-		preferred(sick.address, "probe {\ncopies off\nfirst 100ms\nsuccesses 2\n}")))
+		preferred(sick.address, "probe {\ncopies off\nrequest off\nfirst 100ms\nsuccesses 2\n}")))
 	eject(t, s, sick)
 	sick.failing.Store(false)
 	eventually(t, "the recovery", func() bool {

@@ -130,7 +130,7 @@ func (p *Guard) choose(s *snapshot[*field], l lineup, r *http.Request, w http.Re
 	var choice estimator.Choice
 	c.admitted, choice = p.estimates.chooser.Admit(now, c.lineup.candidates, c.lineup.request, c.admit)
 	if choice.Copy != estimator.None {
-		p.estimates.copyTo(c.at(choice.Copy), r)
+		p.estimates.probe(&c.lineup, choice, r)
 	}
 	switch choice.Why {
 	case estimator.Probed:

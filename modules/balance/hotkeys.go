@@ -5,7 +5,6 @@ package balance
 
 import (
 	"math"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,8 +13,8 @@ import (
 const (
 	hotSets = 128 // sets of the sketch, a power of two
 	hotWays = 4   // keys a set
-	// sampleMask makes one request of sixteen a sample: a share that matters is seen all the same, at a sixteenth of the cost.
-	sampleMask = 15
+	// sampleBits makes one request of sixteen a sample: a share that matters is seen all the same, at a sixteenth of the cost.
+	sampleBits = 4
 	// leastSamples is what a key needs before it can be hot: 16 samples are about 256 requests within the half-life.
 	leastSamples = 16
 	// yieldBase and yieldLimit are HeavyKeeper's: a counter yields to a newcomer with the probability yieldBase^-count, and
@@ -58,10 +57,12 @@ func newHotKeys(share float64, halfLife time.Duration) *hotKeys {
 }
 
 // replicas counts a request for the key, and returns over how many of n upstreams it is to be spread: 1 for all but hot
-// keys.
-func (h *hotKeys) replicas(key uint64, n int) int {
-	if random := rand.Uint64(); random&sampleMask == 0 && h.mu.TryLock() {
-		h.sample(key, n, uint32(random>>32), time.Now())
+// keys. The moment in nanoseconds at which the last request to the key's upstream began says whether this one is a sample:
+// that is chance enough, and at hand, where a random number would be a tenth of a choice.
+func (h *hotKeys) replicas(key uint64, n int, last int64) int {
+	random := (key ^ uint64(last)) * 0x9e3779b97f4a7c15
+	if random>>(64-sampleBits) == 0 && h.mu.TryLock() {
+		h.sample(key, n, uint32(random>>24), time.Now())
 		h.mu.Unlock()
 	}
 	if !h.any.Load() {

@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// began is the moment of the last request to some upstream: up to a millisecond ago.
+func began() int64 { return time.Now().UnixNano() - rand.Int64N(1e6) }
+
 // traffic feeds the sketch n requests, 1000 a second: a share of them for one hot key, the rest for rare ones.
 func traffic(h *hotKeys, n int, hot uint64, share float64) {
 	for i := range n {
@@ -17,9 +20,9 @@ func traffic(h *hotKeys, n int, hot uint64, share float64) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		if rand.Float64() < share {
-			h.replicas(hot, 10)
+			h.replicas(hot, 10, began())
 		} else {
-			h.replicas(rand.Uint64(), 10)
+			h.replicas(rand.Uint64(), 10, began())
 		}
 	}
 }
@@ -29,18 +32,18 @@ func TestHotKeyIsFoundAndForgotten(t *testing.T) {
 		const hot = 0xfeed
 		h := newHotKeys(0.3, 10*time.Second)
 		traffic(h, 20_000, hot, 0.35)
-		if got := h.replicas(hot, 10); got != 10 { // 0.35*10/0.3 = 11.7
+		if got := h.replicas(hot, 10, began()); got != 10 { // 0.35*10/0.3 = 11.7
 			t.Errorf("35 %% of the traffic gets %d of 10 upstreams, want all", got)
 		}
-		if got := h.replicas(hot, 4); got != 4 {
+		if got := h.replicas(hot, 4, began()); got != 4 {
 			t.Errorf("35 %% of the traffic gets %d of 4 upstreams, want all", got)
 		}
 		traffic(h, 60_000, hot, 0.12)
-		if got := h.replicas(hot, 10); got < 3 || got > 6 { // 4, give or take the sampling
+		if got := h.replicas(hot, 10, began()); got < 3 || got > 6 { // 4, give or take the sampling
 			t.Errorf("12 %% of the traffic gets %d of 10 upstreams, want about 4", got)
 		}
 		traffic(h, 120_000, hot, 0)
-		if got := h.replicas(hot, 10); got != 1 {
+		if got := h.replicas(hot, 10, began()); got != 1 {
 			t.Errorf("a key that is gone for 2 minutes still gets %d upstreams", got)
 		}
 	})
@@ -54,7 +57,7 @@ func TestRareKeysAreNeverHot(t *testing.T) {
 				time.Sleep(10 * time.Millisecond)
 			}
 			key := scramble(uint64(i) % 5000)
-			if got := h.replicas(key, 50); got != 1 {
+			if got := h.replicas(key, 50, began()); got != 1 {
 				t.Fatalf("after %d requests, a key with 0.02 %% of the traffic gets %d upstreams", i, got)
 			}
 		}
@@ -66,7 +69,7 @@ func TestFewRequestsMakeNoKeyHot(t *testing.T) {
 		h := newHotKeys(0.3, 10*time.Second)
 		for range 600 { // all of the traffic, but five requests a second
 			time.Sleep(200 * time.Millisecond)
-			if got := h.replicas(7, 10); got != 1 {
+			if got := h.replicas(7, 10, began()); got != 1 {
 				t.Fatalf("5 requests a second got %d upstreams", got)
 			}
 		}
@@ -91,6 +94,6 @@ func BenchmarkHotKeys(b *testing.B) {
 	key := uint64(1)
 	for b.Loop() {
 		key = scramble(key)
-		h.replicas(key, 10)
+		h.replicas(key, 10, int64(key>>20))
 	}
 }

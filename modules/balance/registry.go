@@ -55,6 +55,7 @@ type upstream struct {
 	watchers atomic.Int32 // active checks that go on
 
 	copies        atomic.Uint64 // of requests, sent to find out whether the upstream is back
+	asked         atomic.Uint64 // requests of the proxy's own, sent for the same reason
 	pastEjections atomic.Uint64 // in books that are closed
 
 	// Guarded by the registry's mu.

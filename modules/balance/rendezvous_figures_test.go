@@ -12,8 +12,6 @@ import (
 	"math"
 	"slices"
 	"testing"
-
-	"github.com/cespare/xxhash/v2"
 )
 
 // manyKeys is how many keys the tests of fairness hash.
@@ -24,7 +22,7 @@ func owners(keys int, names []string, weights []float64) []string {
 	t := newTable(names, weights)
 	all := make([]string, keys)
 	for i := range all {
-		all[i] = names[t.first(xxhash.Sum64String(fmt.Sprint("key-", i)))]
+		all[i] = names[t.first(hashed(fmt.Sprint("key-", i)))]
 	}
 	return all
 }
@@ -123,7 +121,7 @@ func TestSecondChoicesSpreadEvenly(t *testing.T) {
 	table := newTable(names(n), weightsOf(n, 1))
 	var counts [n][n]float64
 	for i := range keys {
-		key := xxhash.Sum64String(fmt.Sprint("key-", i))
+		key := hashed(fmt.Sprint("key-", i))
 		ranks := make([]uint64, n)
 		for position := range ranks {
 			ranks[position] = table.rank(key, position)
@@ -156,4 +154,10 @@ func TestWaiting(t *testing.T) {
 		check(math.Floor(x*0x1p20) * 0x1p-53)       // close to 0
 		check(1 - (math.Floor(x*0x1p20)+1)*0x1p-53) // close to 1
 	}
+}
+
+// hashed is the hash of a key as requests have it.
+func hashed(key string) uint64 {
+	hash, _ := hashString(key)
+	return hash
 }

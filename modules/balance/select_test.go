@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
@@ -137,6 +138,37 @@ func TestKeys(t *testing.T) {
 				t.Error("a request without the key has one")
 			}
 		})
+	}
+}
+
+// Short keys are hashed by hand: the same ones on every proxy and in every version, none alike, and each bit of them counts.
+func TestShortKeys(t *testing.T) {
+	for key, want := range map[string]uint64{"abcd": 0x6db7b9735752ca9e, "10.0.0.1": 0x59cec51ae20f9ae2, "203.0.113.7": 0x35aeba52d2841b0f, "2001:db8::1:2345": 0xc51f6019d18714af} {
+		if got, ok := hashString(key); got != want || !ok {
+			t.Errorf("%q: %#x, %v, want %#x", key, got, ok, want)
+		}
+	}
+	seen := map[uint64]string{}
+	flips, pairs := [64]int{}, 0
+	for i := range 1 << 18 {
+		key := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String()
+		hash, _ := hashString(key)
+		if other, ok := seen[hash]; ok {
+			t.Fatalf("%s and %s have the same hash", key, other)
+		}
+		seen[hash] = key
+		altered := []byte(key)
+		altered[i%len(key)] ^= 1 << (i % 7)
+		other, _ := hashString(string(altered))
+		for bit := range flips {
+			flips[bit] += int((hash ^ other) >> bit & 1)
+		}
+		pairs++
+	}
+	for bit, n := range flips {
+		if share := float64(n) / float64(pairs); share < .49 || share > .51 {
+			t.Errorf("bit %d of the hash follows one of the key in %.3f, want half", bit, share)
+		}
 	}
 }
 

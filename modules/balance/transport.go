@@ -17,8 +17,7 @@ import (
 
 // ProxyProtocolEnabled implements reverseproxy.ProxyProtocolTransport.
 func (o *observer) ProxyProtocolEnabled() bool {
-	t, ok := o.next.(reverseproxy.ProxyProtocolTransport)
-	return ok && t.ProxyProtocolEnabled()
+	return o.protocol != nil && o.protocol.ProxyProtocolEnabled()
 }
 
 // OverrideHealthCheckScheme implements reverseproxy.HealthCheckSchemeOverriderTransport.

@@ -185,7 +185,8 @@ func (f *fullTransport) EnableH2C() error                             { f.h2c = 
 
 func TestForwarding(t *testing.T) {
 	inner := new(fullTransport)
-	full, bare := &observer{next: inner}, &observer{next: bareTransport{}}
+	full := newObserver(&reverseproxy.Handler{Transport: inner}, newRegistry())
+	bare := newObserver(&reverseproxy.Handler{Transport: bareTransport{}}, newRegistry())
 	if !full.ProxyProtocolEnabled() || bare.ProxyProtocolEnabled() {
 		t.Error("ProxyProtocolEnabled is not passed on")
 	}

@@ -89,19 +89,27 @@ func (r *run) arrive(p Policy, t int64, demand float64) error {
 	if !slices.Contains(r.view.Servers, pick.To) {
 		return fmt.Errorf("picked server %d, which is not in the pool", pick.To)
 	}
-	r.send(p, pick.To, t, demand, true)
+	r.send(p.Sent, pick.To, t, demand, true)
 	if pick.Copy == None {
 		return nil
 	}
-	if !r.view.Copyable || !slices.Contains(r.view.Servers, pick.Copy) {
+	sent := p.Sent
+	if pick.Own {
+		asker, ok := p.(Asker)
+		if !ok {
+			return fmt.Errorf("%T asks nobody: it is no Asker", p)
+		}
+		sent = asker.Asked
+	}
+	if !pick.Own && !r.view.Copyable || !slices.Contains(r.view.Servers, pick.Copy) {
 		return fmt.Errorf("copied a request to server %d, which is not allowed", pick.Copy)
 	}
-	r.send(p, pick.Copy, t, demand, false)
+	r.send(sent, pick.Copy, t, demand, false)
 	return nil
 }
 
-func (r *run) send(p Policy, server int, t int64, demand float64, counted bool) {
-	answered := p.Sent(t, server)
+func (r *run) send(sent func(int64, int) func(int64, bool), server int, t int64, demand float64, counted bool) {
+	answered := sent(t, server)
 	back, failed := r.world.servers[server].serve(t, demand, r.luck)
 	r.pending.push(answer{at: back, arrived: t, server: server, failed: failed, counted: counted, answered: answered})
 }

@@ -122,7 +122,7 @@ func TestPolicyMayNotCheat(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, pick := range map[string]Pick{
-		"not in the pool": to(1), "not allowed": {To: 0, Copy: 0},
+		"not in the pool": to(1), "not allowed": {To: 0, Copy: 0}, "asks nobody": {To: 0, Copy: 0, Own: true},
 	} {
 		_, err := Run(&sc, Rival{Name: "bad", New: func(Pool) Policy { return badPolicy{make(inFlight, 2), pick} }}, 1)
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -52,7 +52,7 @@ func (b *balanced) prepare(v *View) estimator.Request {
 		out += count(b.upstreams[s].Ejected())
 	}
 	b.maxEjected = max(b.maxEjected, out)
-	return estimator.Request{Copyable: v.Copyable}
+	return estimator.Request{Copyable: v.Copyable, Askable: true}
 }
 
 // MostEjected is the largest number of upstreams that were ejected at a time.
@@ -66,6 +66,11 @@ func (b *balanced) Sent(now int64, server int) func(int64, bool) {
 		a.Received(at, answerBytes)
 		a.Done(at, estimator.Answered)
 	}
+}
+
+// Asked implements Asker.
+func (b *balanced) Asked(_ int64, server int) func(int64, bool) {
+	return func(at int64, failed bool) { b.upstreams[server].Asked(at, !failed) }
 }
 
 func named(v *View, i int) int {
@@ -85,7 +90,7 @@ func newChosen(pool Pool, p estimator.Params, m estimator.Method) Policy {
 func (c chosen) Pick(v *View) Pick {
 	r := c.prepare(v)
 	choice := c.chooser.Choose(v.Now, c.candidates, r)
-	return Pick{To: named(v, choice.To), Copy: named(v, choice.Copy)}
+	return Pick{To: named(v, choice.To), Copy: named(v, choice.Copy), Own: choice.Own}
 }
 
 // guarded is a stock policy under the guard.
@@ -116,7 +121,7 @@ func (g *guarded) Pick(v *View) Pick {
 		return Pick{To: None, Copy: None}
 	}
 	pick := g.inner.Pick(&inner)
-	pick.Copy = named(v, choice.Copy)
+	pick.Copy, pick.Own = named(v, choice.Copy), choice.Own
 	return pick
 }
 

@@ -15,6 +15,8 @@ type Pick struct {
 	// Copy is the server that gets a copy of the request whose answer is thrown away, or None. The client never sees it,
 	// yet it is work for that server. It is only allowed where View.Copyable is true.
 	Copy int
+	// Own means that the copy is a request of the proxy's own instead, which is always allowed. The policy must be an Asker.
+	Own bool
 }
 
 // Policy chooses servers for one simulated proxy. It knows what a proxy knows: what it sent, when, and what came back.
@@ -25,6 +27,12 @@ type Policy interface {
 	// Sent says that a request leaves for server at now (nanoseconds). The simulator calls answered once, when the
 	// answer's headers and body are there; failed means a status of 500 or above.
 	Sent(now int64, server int) (answered func(now int64, failed bool))
+}
+
+// Asker is a Policy that has its proxy send requests of its own.
+type Asker interface {
+	// Asked is for them what Policy.Sent is for the others.
+	Asked(now int64, server int) (answered func(now int64, failed bool))
 }
 
 // Pool is what a proxy's configuration says about the servers; all slices have one element a server of the scenario.

@@ -136,8 +136,9 @@ func (v Variation) faults() []Case {
 		}),
 		v.stalls("2 s stalls, often", 12*second, nil),
 		{Scenario: bad, About: "one server fails everything at once", Figures: []Figure{errors, guarded}},
-		v.longOutage(errors, 1),
-		v.longOutage(Figure{}, 0),
+		v.longOutage(errors, "an hour", 3600*second, 50, 1),
+		v.longOutage(errors, "an hour", 3600*second, 50, 0),
+		v.longOutage(errors, "a day", 24*3600*second, 5, 0),
 		{Scenario: full, About: "the others run at 97 %", Figures: []Figure{errors, total(.0002)}},
 		{Scenario: some, About: "one server fails 30 % of its requests", Figures: []Figure{total(.0005)}},
 	}
@@ -152,19 +153,17 @@ func (v Variation) stalls(name string, every Duration, figures []Figure) Case {
 	return Case{Scenario: v.scenario(name, servers), About: "the oracle sees stalls before they begin", Figures: figures}
 }
 
-// longOutage is an hour of black hole, with or without requests that may be copied to probe.
-func (v Variation) longOutage(f Figure, copyable float64) Case {
-	sc := v.scenario("black hole for an hour", v.pool(func(s *Server) {
-		s.Failures = []Window{{From: 60 * second, For: 3600 * second}}
+// longOutage is a long black hole at a rate of requests a second, with or without requests that may be copied to probe.
+func (v Variation) longOutage(f Figure, name string, length Duration, rate, copyable float64) Case {
+	sc := v.scenario("black hole for "+name, v.pool(func(s *Server) {
+		s.Failures = []Window{{From: 60 * second, For: length}}
 	}))
-	sc.Load, sc.Rate, sc.Duration, sc.Copyable = 0, 50, 3720*second, &copyable
-	c := Case{Scenario: sc, About: "probes cost no client anything"}
+	sc.Load, sc.Rate, sc.Duration, sc.Copyable = 0, rate, length+120*second, &copyable
+	c := Case{Scenario: sc, About: "probes cost no client anything", Figures: []Figure{f}}
 	if copyable == 0 {
 		c.Name += ", no request may be copied"
-		c.About = "every probe is a client's request"
-		return c
+		c.About = "the proxy asks by requests of its own"
 	}
-	c.Figures = []Figure{f}
 	return c
 }
 

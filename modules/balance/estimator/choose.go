@@ -26,6 +26,8 @@ type Request struct {
 	// Copyable says that the method is safe (RFC 9110, section 9.2.1), that there is no body, and that the caller will
 	// send a copy where Choice.Copy asks for one.
 	Copyable bool
+	// Askable says that the caller will send a request of its own where Choice.Own asks for one.
+	Askable bool
 	// Retry says that an attempt of this request failed already: it is not used to explore or to probe.
 	Retry bool
 	// Pool is the number of upstreams in the pool, with those that are no candidates because they are down, full or were
@@ -60,6 +62,9 @@ type Choice struct {
 	// Copy is the index of an ejected candidate that should get a copy of the request, or None. The copy is an Attempt like
 	// any other; its answer is thrown away. It finds out whether the upstream is back at no client's expense.
 	Copy int
+	// Own asks for a request of the proxy's own instead of the copy, as none could be made for long: any that shows whether
+	// the upstream answers at all. It is no Attempt; Upstream.Asked takes its outcome.
+	Own bool
 	// Why is what made the choice.
 	Why Why
 }
@@ -126,7 +131,7 @@ func (c *Chooser) choose(s *scan, now int64, candidates []Candidate, r Request) 
 	if s.ramping {
 		s.holdBack()
 	}
-	choice := Choice{Copy: s.copyTo}
+	choice := Choice{Copy: s.copyTo, Own: s.own}
 	if i := c.explore(s); i != None {
 		choice.To, choice.Why = int(s.index[i]), Explored
 		return choice

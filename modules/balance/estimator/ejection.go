@@ -40,22 +40,50 @@ type ejection struct {
 	strikes    int // failed probes; kept over a recovery until the ramp is over, so that a relapse waits longer
 	wins       int // good probes in a row
 	count      int // ejections since the start
+	unheard    int // requests of the proxy's own that failed since the last attempt
 	probes     atomic.Int64
 	nextCopy   atomic.Int64
+	nextOwn    atomic.Int64
 	nextClient atomic.Int64
+	open       atomic.Bool // there is reason to believe that a client's own request would be answered
 }
 
 // schedule sets when the upstream may be probed next.
 func (e *ejection) schedule(now int64, p *Params) {
 	first := float64(p.ProbeFirst)
+	e.open.Store(e.wins > 0)
 	if e.wins > 0 {
 		e.nextCopy.Store(now + int64(first))
 		e.nextClient.Store(now + int64(first))
 		return
 	}
+	e.unheard = 0
 	strikes := float64(min(e.strikes, 30))
 	e.nextCopy.Store(now + int64(min(float64(p.ProbeMax), first*math.Exp2(strikes))))
 	e.nextClient.Store(now + int64(min(float64(p.ProbeClientMax), 2*first*math.Pow(3, strikes))))
+	e.scheduleOwn(now, p)
+}
+
+// scheduleOwn sets when the proxy may ask by a request of its own: after twice as long as by a copy, which shows more.
+func (e *ejection) scheduleOwn(now int64, p *Params) {
+	times := math.Exp2(float64(min(e.strikes+e.unheard, 30)))
+	e.nextOwn.Store(now + 2*int64(min(float64(p.ProbeMax), float64(p.ProbeFirst)*times)))
+}
+
+// Asked takes the outcome of a request of the proxy's own, which Choice.Own asked for. Well does not end the ejection: it
+// lets a client's own request find out.
+func (u *Upstream) Asked(now int64, well bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	e := &u.ejection
+	switch {
+	case u.flag.Load()&ejected == 0:
+	case well:
+		e.open.Store(true)
+	default:
+		e.unheard++
+		e.scheduleOwn(now, u.params)
+	}
 }
 
 // claim takes the right to probe at now, for one caller. A probe that is never answered is repeated after as long again.

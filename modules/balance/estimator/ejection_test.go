@@ -5,6 +5,7 @@ package estimator
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 )
@@ -193,6 +194,81 @@ func TestProbesBackOff(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// asks lives through a span with requests of which none may be copied. The proxy asks by requests of its own, which own
+// answers, and clients' own requests to the ejected upstream 0 end as outcome says. It returns when it was asked, and how
+// many clients probed it.
+func (b *bench) asks(span time.Duration, step int64, own bool, outcome Outcome) (at []time.Duration, clients int) {
+	start := b.now
+	for b.now < start+int64(span) {
+		b.now += step
+		c := b.chooser.Choose(b.now, b.candidates, Request{Askable: true})
+		if c.Copy != None && !c.Own {
+			b.t.Fatalf("a copy of what may not be copied: %+v", c)
+		}
+		if c.Own {
+			at = append(at, time.Duration(b.now-start).Round(time.Second))
+			b.upstream(c.Copy).Asked(b.now, own)
+		}
+		if c.To == 0 {
+			clients++
+		}
+		var a Attempt
+		b.upstream(c.To).Begin(&a, b.now)
+		a.Headers(b.now, c.To == 0 && outcome == Failed)
+		a.Done(b.now, Answered)
+	}
+	return at, clients
+}
+
+func TestProxyAsksFirst(t *testing.T) {
+	for _, span := range []time.Duration{time.Minute, time.Hour, 24 * time.Hour} {
+		b := newBench(t, 3, Params{}, LeastResponseTime)
+		b.warm(100, 10*ms)
+		b.eject(0)
+		at, clients := b.asks(span, max(100*ms, int64(span)/100_000), false, Failed)
+		least, most := int(span/(21*time.Second)), int(span/(20*time.Second))+3
+		if clients > 0 || len(at) < least || len(at) > most {
+			t.Errorf("an outage of %v: %d clients probed, want none; asked %d times, want %d to %d", span, clients, len(at), least, most)
+		}
+		if want := []time.Duration{2e9, 6e9, 14e9}; span <= time.Hour && !slices.Equal(at[:3], want) {
+			t.Errorf("asked at %v, want %v at first", at[:3], want)
+		}
+		if _, clients = b.asks(25*time.Second, 10*ms, true, Answered); clients < 3 || b.upstream(0).Ejected() {
+			t.Errorf("25 s after an outage of %v %d clients probed it: %+v", span, clients, b.upstream(0).Snapshot(b.now))
+		}
+	}
+}
+
+// What answers the proxy may fail clients all the same: then their requests probe as rarely as if it could not ask.
+func TestAnsweringTheProxyIsNotEnough(t *testing.T) {
+	b := newBench(t, 3, Params{}, LeastResponseTime)
+	b.warm(100, 10*ms)
+	b.eject(0)
+	if at, clients := b.asks(300*time.Second, 10*ms, true, Failed); clients != 5 || len(at) != 6 || !b.upstream(0).Ejected() {
+		t.Errorf("%d clients probed, want 5, as at 2, 8, 26, 80 and 242 s; asked at %v, want before each", clients, at)
+	}
+}
+
+// A policy that binds requests by keys has a client's request probe only once the proxy was answered, too.
+func TestKeyedProbesWaitForTheProxy(t *testing.T) {
+	b := newBench(t, 3, Params{}, LeastResponseTime)
+	b.warm(100, 10*ms)
+	b.eject(0)
+	b.now += 3 * sec
+	admit := make([]bool, 3)
+	request := Request{Askable: true, Key: 7}
+	if _, c := b.chooser.Admit(b.now, b.candidates, request, admit); !c.Own || c.Copy != 0 || c.Why == Due {
+		t.Fatalf("the proxy is to ask: %+v", c)
+	}
+	if _, c := b.chooser.Admit(b.now, b.candidates, request, admit); c.Own || c.Why == Due {
+		t.Errorf("while it asks: %+v", c)
+	}
+	b.upstream(0).Asked(b.now, true)
+	if _, c := b.chooser.Admit(b.now, b.candidates, request, admit); c.Why != Due || c.To != 0 || admit[0] {
+		t.Errorf("once it was answered: %+v, %v", c, admit)
 	}
 }
 

@@ -8,7 +8,7 @@ package estimator
 // of the requests, up to a growing number under way. There is always at least one, if there are candidates.
 //
 // A Choice with Why Probed means that the request is a probe: it goes to Choice.To, and the policy is not asked.
-// Otherwise To is None, or an upstream that is Due, and Copy as for Choose. admit must be as long as candidates.
+// Otherwise To is None, or an upstream that is Due, and Copy and Own as for Choose. admit must be as long as candidates.
 func (c *Chooser) Admit(now int64, candidates []Candidate, r Request, admit []bool) (int, Choice) {
 	none := Choice{To: None, Copy: None}
 	if len(candidates) == 0 {
@@ -43,7 +43,7 @@ func (c *Chooser) Admit(now int64, candidates []Candidate, r Request, admit []bo
 	if admitted == 0 {
 		admitted = admitAnyway(candidates, admit, sound > 0 && !panicking)
 	}
-	none.Copy = s.copyTo
+	none.Copy, none.Own = s.copyTo, s.own
 	if s.due != None {
 		none.To, none.Why = s.due, Due
 	}

@@ -69,7 +69,8 @@ type Params struct {
 	// ProbeMax is the longest time between two probes by copies of requests. Default 10s.
 	ProbeMax time.Duration
 	// ProbeClientMax is the longest time between two probes by a client's own request, whose failure the client sees.
-	// They are used where no request may be copied, and their distance triples instead. Default 10m.
+	// They are used where no request may be copied, and their distance triples instead. Where the proxy can ask by a
+	// request of its own, they are used only once that was answered. Default 10m.
 	ProbeClientMax time.Duration
 	// RecoverAfter is the number of good probes in a row that end an ejection. Default 3, at least 1.
 	RecoverAfter int

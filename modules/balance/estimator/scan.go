@@ -34,9 +34,10 @@ type scan struct {
 	request    Request
 	partial    bool // a retry that does not see those that it has tried
 	random     uint64
-	probe      int // slot that this request probes
-	copyTo     int // candidate that a copy probes
-	due        int // candidate that a request with a key may probe
+	probe      int  // slot that this request probes
+	copyTo     int  // candidate that a copy probes
+	own        bool // not a copy does, but a request of the proxy's own
+	due        int  // candidate that a request with a key may probe
 	zoned      bool
 	ramping    bool // some slot is
 	n          int
@@ -124,7 +125,8 @@ func (c *Chooser) ramp(now int64, u *Upstream, flags uint32) float32 {
 	}
 }
 
-// seekProbe claims a probe of an ejected upstream that is due: by a copy, else by the request itself.
+// seekProbe claims a probe of an ejected upstream that is due: by a copy, else by the request itself, though only where the
+// proxy cannot ask first, or was answered.
 func (s *scan) seekProbe(i int, u *Upstream, p *Params) {
 	if s.request.Retry || s.probe != None || s.copyTo != None || u.waiting.Load() > u.stuck() {
 		return
@@ -132,6 +134,12 @@ func (s *scan) seekProbe(i int, u *Upstream, p *Params) {
 	e := &u.ejection
 	if s.request.Copyable && e.claim(&e.nextCopy, s.now, p) {
 		s.copyTo = int(s.index[i])
+		return
+	}
+	if s.request.Askable && !e.open.Load() {
+		if e.claim(&e.nextOwn, s.now, p) {
+			s.copyTo, s.own = int(s.index[i]), true
+		}
 		return
 	}
 	if s.request.Key != 0 {

@@ -31,7 +31,8 @@ type Snapshot struct {
 	EjectedFor time.Duration `json:"ejected_for_ns,omitempty"`
 	// NextProbe is the time until the next probe by a copy of a request.
 	NextProbe time.Duration `json:"next_probe_ns,omitempty"`
-	// NextClientProbe is the time until a client's own request is used as a probe, if none can be copied before.
+	// NextClientProbe is the time until a client's own request is used as a probe, if none can be copied before, and if
+	// the proxy's own requests, where it sends any, are answered.
 	NextClientProbe time.Duration `json:"next_client_probe_ns,omitempty"`
 	// Ejections is the number of ejections so far.
 	Ejections int `json:"ejections"`

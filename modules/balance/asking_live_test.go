@@ -1,0 +1,145 @@
+// SPDX-FileCopyrightText: 2026 The Gatehouse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package balance_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/fcgi"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
+)
+
+// requestsBy counts the requests of the proxy's own that an upstream got.
+func (f *flaky) requestsBy(agent string) (n int) {
+	for _, r := range f.requests() {
+		if r.UserAgent() == agent {
+			n++
+		}
+	}
+	return n
+}
+
+const ownAgent = "gatehouse-probe"
+
+// Where no request may be copied, clients see nothing of an outage but what ejected, and its end is found out.
+func TestProxyAsksWhereNothingMayBeCopied(t *testing.T) {
+	for _, policy := range []string{"least_response_time", "guard"} {
+		t.Run(policy, func(t *testing.T) {
+			sick, well := startFlaky(t), startFlaky(t)
+			s := gatehousetest.Start(t, site(sick.address+" "+well.address,
+				"lb_policy "+policy+" {\nweight "+sick.address+" 1000\n"+quickProbes+"\n}\n"))
+			order := func() gatehousetest.Response { return s.Do(http.MethodPost, s.URL(":8080")+"/order", "one") }
+			sick.failing.Store(true)
+			errors := 0
+			eventually(t, "questions of the proxy", func() bool {
+				if order().StatusCode != http.StatusOK {
+					errors++
+				}
+				return sick.requestsBy(ownAgent) >= 3
+			})
+			before := status(t, s, sick.address)
+			if errors > 10 || uint64(errors) != before.Estimates[0].Failed || !before.Estimates[0].Ejected {
+				t.Errorf("%d errors in an outage, want at most 10: %+v", errors, before)
+			}
+			if before.Requests != uint64(len(sick.requests())-sick.requestsBy(ownAgent)) {
+				t.Errorf("%d requests arrived, %d of them the proxy's, and %d are counted", len(sick.requests()), sick.requestsBy(ownAgent), before.Requests)
+			}
+			sick.failing.Store(false)
+			eventually(t, "the recovery", func() bool {
+				if answer := order(); answer.StatusCode != http.StatusOK {
+					t.Fatalf("a client got %d", answer.StatusCode)
+				}
+				return !status(t, s, sick.address).Estimates[0].Ejected
+			})
+			metrics := s.Admin(http.MethodGet, "/metrics", "").Body
+			want := fmt.Sprintf("gatehouse_upstream_probe_requests_total{upstream=%q} %d\n", sick.address, sick.requestsBy(ownAgent))
+			if !strings.Contains(metrics, want) {
+				t.Errorf("no %q in the metrics", want)
+			}
+		})
+	}
+}
+
+// What no upstream answers tells nothing: else a site without such a page would never get its upstream back.
+func TestQuestionThatNobodyAnswers(t *testing.T) {
+	var failing atomic.Bool
+	start := func(fails *atomic.Bool) string {
+		server := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet || fails.Load() {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+		}))
+		t.Cleanup(server.Close)
+		return server.Listener.Addr().String()
+	}
+	sick, well := start(&failing), start(new(atomic.Bool))
+	s := gatehousetest.Start(t, site(sick+" "+well, preferred(sick, "probe {\nrequest /no/such/page\nfirst 100ms\nsuccesses 2\n}")))
+	order := func() int { return s.Do(http.MethodPost, s.URL(":8080")+"/order", "one").StatusCode }
+	failing.Store(true)
+	eventually(t, "the ejection", func() bool { order(); return status(t, s, sick).Estimates[0].Ejected })
+	failing.Store(false)
+	eventually(t, "the recovery", func() bool { order(); return !status(t, s, sick).Estimates[0].Ejected })
+}
+
+// With health checks, the proxy asks as they do.
+func TestProxyAsksAsHealthChecksDo(t *testing.T) {
+	sick, well := startFlaky(t), startFlaky(t)
+	s := gatehousetest.Start(t, site(sick.address+" "+well.address,
+		preferred(sick.address, quickProbes+"\nhealth /healthz {\ninterval 10m\nheaders {\nUser-Agent doctor\n}\n}")))
+	sick.failing.Store(true)
+	eventually(t, "a question", func() bool {
+		s.Do(http.MethodPost, s.URL(":8080")+"/order", "one")
+		return sick.requestsBy("doctor") >= 3 // the first one may be the check's
+	})
+	if n := sick.requestsBy(ownAgent); n > 0 {
+		t.Errorf("%d questions that are not the check's", n)
+	}
+}
+
+// No FastCGI request is ever copied.
+func TestProxyAsksOverFastCGI(t *testing.T) {
+	var failing atomic.Bool
+	var asked atomic.Int64
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		_ = fcgi.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.UserAgent() == ownAgent {
+				asked.Add(1)
+			}
+			if failing.Load() {
+				w.WriteHeader(http.StatusInternalServerError)
+			}
+		}))
+	}()
+	well, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { well.Close() })
+	go func() { _ = fcgi.Serve(well, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})) }()
+	sick := l.Addr().String()
+	s := gatehousetest.Start(t, site(sick+" "+well.Addr().String(), preferred(sick, quickProbes)+"transport fastcgi"))
+	failing.Store(true)
+	errors := 0
+	eventually(t, "questions", func() bool {
+		if s.Get("/index.php").StatusCode != http.StatusOK {
+			errors++
+		}
+		return asked.Load() >= 3
+	})
+	if errors > 10 {
+		t.Errorf("%d errors, want at most 10", errors)
+	}
+	failing.Store(false)
+	eventually(t, "the recovery", func() bool { s.Get("/index.php"); return !status(t, s, sick).Estimates[0].Ejected })
+}
