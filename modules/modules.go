@@ -12,6 +12,7 @@ import (
 	_ "github.com/gatehouse-proxy/gatehouse/modules/idempotency"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ipban"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/logship"
+	_ "github.com/gatehouse-proxy/gatehouse/modules/processors"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/ready"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/reqlimit"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/respcache"

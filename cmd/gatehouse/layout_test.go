@@ -28,7 +28,7 @@ const (
 
 // helpers are the packages under modules/ that every host may import.
 var helpers = []string{
-	"adminapi", "adminclient", "backend", "clientaddr", "decision", "directive", "gatehousetest", "lease", "meter", "refusal",
+	"adminapi", "adminclient", "backend", "clientaddr", "decision", "directive", "gatehousetest", "lease", "meter", "processors", "refusal",
 }
 
 // pkg is what `go list -json` tells of a package; test files' imports are not in Imports.

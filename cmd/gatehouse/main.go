@@ -5,6 +5,7 @@
 package main
 
 import (
+	"errors"
 	"log"
 
 	"github.com/caddyserver/caddy/v2"
@@ -13,12 +14,13 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	_ "github.com/gatehouse-proxy/gatehouse"
 	"github.com/gatehouse-proxy/gatehouse/modules/collector"
+	"github.com/gatehouse-proxy/gatehouse/modules/processors"
 )
 
 func main() {
 	caddy.CustomBinaryName = "gatehouse"
 	caddy.CustomLongDescription = "Gatehouse is Caddy with what an application needs in front of it, in one binary."
-	if err := collector.Adapt(); err != nil {
+	if err := errors.Join(collector.Adapt(), processors.Adapt()); err != nil {
 		log.Fatal(err)
 	}
 	caddycmd.Main()

@@ -75,6 +75,7 @@ const everything = `{
 	metrics
 	redis {$REDIS}
 	collector
+	processors
 	servers {
 		trusted_proxies static 127.0.0.1
 		trusted_proxies_strict

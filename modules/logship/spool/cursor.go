@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/processors"
 )
 
 // position is a place between two records.
@@ -367,7 +369,7 @@ func (f *cursorFile) write(st state) error {
 }
 
 func (f *cursorFile) sync() error {
-	if err := f.Sync(); err != nil {
+	if err := processors.Blocking(f.Sync); err != nil {
 		return fmt.Errorf("syncing a cursor: %w", err)
 	}
 	return nil

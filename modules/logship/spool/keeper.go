@@ -6,6 +6,8 @@ package spool
 import (
 	"errors"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/processors"
 )
 
 // retry is how often the keeper looks after a spool that nobody has poked: for old lines, and a disk that works again.
@@ -164,12 +166,12 @@ func (s *Spool) flush() error {
 	if from == to {
 		return nil
 	}
-	var err error
-	if memory == nil {
-		err = file.Sync()
-	} else {
-		err = flush(memory, from, to)
-	}
+	err := processors.Blocking(func() error {
+		if memory == nil {
+			return file.Sync()
+		}
+		return flush(memory, from, to)
+	})
 	if err == nil {
 		g.synced = to
 		err = forget(memory, to)

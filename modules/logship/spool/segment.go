@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/processors"
 )
 
 // A segment begins with a header, in which all is little-endian:
@@ -281,10 +283,10 @@ func (g *segment) finish(f openFile) error {
 	if f.file == nil {
 		return nil // could not be made
 	}
-	errs := []error{f.file.Sync(), f.file.Truncate(g.end)}
+	errs := []error{processors.Blocking(f.file.Sync), f.file.Truncate(g.end)}
 	if errs[0] == nil { // the seal vouches for records that are on the disk
 		_, err := f.file.WriteAt(g.seal(), sealAt)
-		errs = append(errs, err, f.file.Sync())
+		errs = append(errs, err, processors.Blocking(f.file.Sync))
 	}
 	return errors.Join(append(errs, f.file.Close())...)
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/gatehouse-proxy/gatehouse/modules/directive"
 	"github.com/gatehouse-proxy/gatehouse/modules/logship"
+	"github.com/gatehouse-proxy/gatehouse/modules/processors"
 )
 
 func init() { caddy.RegisterModule(new(Sink)) }
@@ -132,7 +133,7 @@ func (s *Sink) write() error {
 	if _, err := s.file.Write(s.text); err != nil {
 		return err
 	}
-	return s.file.Sync()
+	return processors.Blocking(s.file.Sync)
 }
 
 // open opens the file, unless it is open and still has its name.
