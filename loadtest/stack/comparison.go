@@ -58,6 +58,7 @@ func comparisons() []comparison {
 		ok("off_shipped", plainNone, "off_shipped", beside, 0),
 		ok("all_to_file", plainFile, allOn, beside, 0.90),
 		ok("all_same", plainNone, "all_same", beside, 1.20),
+		ok("all_go", plainNone, "all_go", beside, 0),
 		ok("all", plainNone, allOn, beside, 1.00),
 		ok("all_redis", plainFile, "all_redis", beside, 1.25),
 		{"hit", plainNone, "hit", beside, 0.45, hit, http.StatusOK, false},
@@ -87,7 +88,7 @@ func missed() map[string]float64 {
 // inShort are the comparisons of a short run: the costs, and one of each other method.
 func inShort(c comparison) bool {
 	switch c.name {
-	case "off_shipped", "nginx_maximum", "haproxy_maximum", "off_maximum", "all_maximum", "all_loaded":
+	case "off_shipped", "all_go", "nginx_maximum", "haproxy_maximum", "off_maximum", "all_maximum", "all_loaded":
 		return false
 	}
 	return true

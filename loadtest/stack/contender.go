@@ -59,6 +59,9 @@ const bannedClient = "203.0.113.7"
 // sameCollector keeps our program from setting Go's collector, so that both run at Go's default.
 const sameCollector = "GOGC=100"
 
+// allCores keeps our program from using fewer cores than there are while it has little to do.
+func allCores() string { return "GOMAXPROCS=" + strconv.Itoa(runtime.NumCPU()) }
+
 // contenders are all that can be compared, by name.
 func contenders() []contender {
 	everything := []string{
@@ -70,14 +73,18 @@ func contenders() []contender {
 		{name: plainAgain, title: "Caddy, no access log, again", program: plainCaddy, file: "plain_none.caddyfile"},
 		{name: plainFile, title: "Caddy, access log to a file", program: plainCaddy, file: "plain_file.caddyfile"},
 		{
-			name: "off", title: "Gatehouse, nothing configured, Caddy's collector settings", file: "plain_none.caddyfile",
-			env: []string{sameCollector},
+			name: "off", title: "Gatehouse, nothing configured, Go's own settings", file: "plain_none.caddyfile",
+			env: []string{sameCollector, allCores()},
 		},
 		{name: "off_shipped", title: "Gatehouse, nothing configured", file: "plain_none.caddyfile"},
 		{name: allOn, title: "Gatehouse, everything, log shipped", file: "all.caddyfile", needs: everything},
 		{
 			name: "all_same", title: "Gatehouse, everything, log shipped, Caddy's collector settings", file: "all.caddyfile",
 			needs: everything, env: []string{sameCollector},
+		},
+		{
+			name: "all_go", title: "Gatehouse, everything, log shipped, Go's own settings", file: "all.caddyfile",
+			needs: everything, env: []string{sameCollector, allCores()},
 		},
 		{
 			name: "all_redis", title: "Gatehouse, everything, with Redis, log shipped", file: "all_redis.caddyfile", redis: true,
