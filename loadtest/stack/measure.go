@@ -47,7 +47,8 @@ type pair struct {
 	comparison  comparison
 	base, rival *lab.Proxy
 	round       int
-	begun       int // numbers that requests have used up: each is of its own
+	begun       int    // numbers that requests have used up: each is of its own
+	answered    [2]int // requests of base and rival, the warm-up's among them
 }
 
 func (p *pair) stop() {
@@ -78,7 +79,7 @@ func (b *bench) compare(ctx context.Context, c comparison, round int) (done bloc
 		return done, err
 	}
 	if done, err = b.measure(ctx, p); err == nil {
-		err = b.shipped(ctx, before, c.lines(done))
+		err = b.shipped(ctx, before, c.lines(p.answered))
 	}
 	if err != nil && ctx.Err() == nil {
 		err = fmt.Errorf("%s: %w", c.name, err)
@@ -126,12 +127,12 @@ func (b *bench) together(ctx context.Context, p *pair, rate int, length time.Dur
 	return b.finish(ctx, p, before, [2][]timed{sentTo(all, p.base.Base+"/"), sentTo(all, p.rival.Base+"/")}, [2]float64{took, took})
 }
 
-// lines are how many a block's contenders log to the receiver.
-func (c comparison) lines(done block) int {
+// lines are how many its contenders log to the receiver for so many requests each.
+func (c comparison) lines(answered [2]int) int {
 	lines := 0
-	for name, requests := range map[string]int{c.base: done.base.requests, c.rival: done.rival.requests} {
+	for i, name := range [2]string{c.base, c.rival} {
 		if named(name).ships() {
-			lines += requests
+			lines += answered[i]
 		}
 	}
 	return lines
@@ -158,8 +159,8 @@ func (i ingested) since(before ingested, lines int) (bool, error) {
 	return i.Lines-before.Lines >= lines, nil
 }
 
-// shipped waits until as many lines have arrived as a block logged: a contender whose lines stay on its disk does less than what
-// it is compared for. Those of the warm-up come on top, so that fewer never suffice.
+// shipped waits until as many lines have arrived as requests were answered: a contender whose lines stay on its disk does less
+// than what it is compared for. Those of the warm-up count too, or they would stand for as many lost ones.
 func (b *bench) shipped(ctx context.Context, before ingested, lines int) error {
 	const patience = 20 * time.Second
 	for deadline := time.Now().Add(patience); ; {
@@ -231,6 +232,7 @@ func (b *bench) finish(ctx context.Context, p *pair, before reading, all [2][]ti
 		f.cpu = 1000 * lab.PerRequest(before.cpu[i], after.cpu[i], f.requests)
 		f.resident = after.resident[i] / (1 << 20)
 		made[i] = f
+		p.answered[i] += f.requests
 	}
 	if err := p.comparison.reached(after.upstream-before.upstream, made[0].requests, made[1].requests); err != nil {
 		return block{}, err

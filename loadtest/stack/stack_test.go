@@ -297,12 +297,11 @@ func TestLinesThatDoNotArriveFailAComparison(t *testing.T) {
 			t.Errorf("%+v: %t, %v", test.now, done, err)
 		}
 	}
-	one := block{base: figures{requests: 10}, rival: figures{requests: 20}}
 	for _, test := range []struct {
 		base, rival string
 		lines       int
 	}{{plainNone, "off", 0}, {plainNone, allOn, 20}, {"off", "each_ship", 20}} {
-		if got := (comparison{base: test.base, rival: test.rival}).lines(one); got != test.lines {
+		if got := (comparison{base: test.base, rival: test.rival}).lines([2]int{10, 20}); got != test.lines {
 			t.Errorf("%s and %s log %d lines, want %d", test.base, test.rival, got, test.lines)
 		}
 	}

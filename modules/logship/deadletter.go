@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/processors"
 )
 
 // errDeadFull says that a sink's dead letters have their size.
@@ -108,7 +110,7 @@ func writeThrough(path string, text []byte) error {
 		return err
 	}
 	_, err = file.Write(text)
-	return errors.Join(err, file.Sync(), file.Close())
+	return errors.Join(err, processors.Blocking(file.Sync), file.Close())
 }
 
 // files lists the files, and sums up their size.

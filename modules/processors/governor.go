@@ -8,7 +8,7 @@ import "time"
 const (
 	interval = 20 * time.Millisecond  // between two looks
 	sitting  = interval / 4           // for so long a processor is occupied without a break: less than Go's patience of 10 ms
-	rest     = 100 * time.Millisecond // the same while there is nothing to do
+	rest     = 100 * time.Millisecond // between two looks while there is nothing to do, or to decide
 	calm     = time.Second            // for so long less must do before there are fewer
 
 	weight = 0.2 // of the newest look in the moving averages
@@ -87,7 +87,7 @@ func (g *governor) processors(spare int) int {
 
 // pause returns the time until the next look.
 func (g *governor) pause(l look) time.Duration {
-	if l.cores < idle && l.runnable == 0 {
+	if g.least == g.most || l.cores < idle && l.runnable == 0 {
 		return rest
 	}
 	return interval

@@ -53,6 +53,7 @@ type process struct {
 
 	// What follows the load has these to itself.
 	most   int // cores of the process without us
+	given  int // processors as we set or found them last
 	sample [1]runtimemetrics.Sample
 
 	changes atomic.Uint64 // since the start
@@ -100,9 +101,12 @@ func (p *process) use(owner any, s settings) {
 func (p *process) drop(owner any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := len(p.users)
-	p.users = slices.DeleteFunc(p.users, func(u user) bool { return u.owner == owner })
-	if len(p.users) != before {
+	i := slices.IndexFunc(p.users, func(u user) bool { return u.owner == owner })
+	if i < 0 {
+		return
+	}
+	p.users = slices.Delete(p.users, i, i+1)
+	if i == len(p.users) { // its settings were in force
 		p.apply()
 	}
 }
@@ -113,7 +117,9 @@ func (p *process) apply() {
 		close(p.stop)
 		p.ended.Wait()
 		p.stop = nil
-		runtime.GOMAXPROCS(p.most)
+		if runtime.GOMAXPROCS(0) == p.given { // else somebody else has set it since the last look
+			runtime.GOMAXPROCS(p.most)
+		}
 	}
 	if len(p.users) == 0 {
 		return
@@ -122,6 +128,8 @@ func (p *process) apply() {
 		return
 	}
 	p.stop, p.most = make(chan struct{}), runtime.GOMAXPROCS(0)
+	p.given = p.most
+	p.working.Store(int32(p.most))
 	last, stop := p.users[len(p.users)-1], p.stop
 	p.ended.Go(func() { p.follow(last.settings, stop) })
 }
@@ -139,6 +147,7 @@ func (p *process) follow(s settings, stop <-chan struct{}) {
 	for at, l := time.Now(), (look{}); p.pause(g.pause(l), spare > 0 && g.now < g.most, stop); {
 		if n := runtime.GOMAXPROCS(0); n != g.processors(spare) {
 			g, p.most = governor{least: s.of(n), most: n, now: n}, n
+			p.given = n
 			p.working.Store(int32(n))
 		}
 		l = look{passed: time.Since(at), runnable: p.waiting()}
@@ -146,7 +155,8 @@ func (p *process) follow(s settings, stop <-chan struct{}) {
 		l.cores = (after - before).Seconds() / l.passed.Seconds()
 		before, at = after, at.Add(l.passed)
 		if old := g.now; g.next(l) != old {
-			runtime.GOMAXPROCS(g.processors(spare))
+			p.given = g.processors(spare)
+			runtime.GOMAXPROCS(p.given)
 			p.changes.Add(1)
 			p.working.Store(int32(g.now))
 		}

@@ -5,7 +5,7 @@
 //
 // A proxy is idle most of the time, and a request wakes several goroutines one after the other. With a core free for each
 // of them, Go wakes a sleeping thread for nearly every one, and the kernel a sleeping core: at a few hundred requests a second
-// that takes more than the requests themselves. On one core the same goroutines run one after the other, without
+// that costs more than half as much as the requests themselves. On one core the same goroutines run one after the other, without
 // a system call between them. So a proxy with little to do uses few cores, and all of them within moments of need.
 package processors
 
@@ -29,7 +29,8 @@ func init() {
 // App lets the process use as many cores as its work needs, while the config runs. When no running config has one, what was
 // in force before is back. The binary `gatehouse` does so without any config, unless the environment variable
 // GOMAXPROCS is set; in other builds the option must be there, an empty one for the defaults. It never uses more cores than
-// Go would without it: the machine's, or the container's limit, or GOMAXPROCS of the environment.
+// Go would without it: the machine's, or the container's limit, or GOMAXPROCS of the environment, as they are when the process
+// starts: Go follows a limit that changes later only where nobody sets the number.
 type App struct {
 	// Least is how many cores are used however little there is to do, from 1 to 4096; more than there are means all of
 	// them. Default (0): a quarter of them, at least 1.

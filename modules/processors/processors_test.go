@@ -63,6 +63,9 @@ func TestGovernor(t *testing.T) {
 		"a saturated core has all within 80 ms": {1, 16, []phase{
 			{0.1, 0, 250, 1}, {1, 0, 3, 1}, {1, 0, 1, 16},
 		}},
+		"from rest it is one look more": {1, 16, []phase{
+			{0, 0, 250, 1}, {1, 0, 4, 1}, {1, 0, 1, 16},
+		}},
 		"one busy look is no load": {1, 2, []phase{
 			{0.2, 0, 50, 1}, {1, 3, 1, 1}, {0.2, 0, 50, 1},
 		}},
@@ -93,7 +96,7 @@ func TestGovernor(t *testing.T) {
 }
 
 func TestRest(t *testing.T) {
-	var g governor
+	g := governor{least: 1, most: 2}
 	for _, c := range []struct {
 		l    look
 		want time.Duration
@@ -101,6 +104,10 @@ func TestRest(t *testing.T) {
 		if got := g.pause(c.l); got != c.want {
 			t.Errorf("after %+v the pause is %v, want %v", c.l, got, c.want)
 		}
+	}
+	one := governor{least: 1, most: 1}
+	if got := one.pause(look{cores: 1, runnable: 9}); got != rest {
+		t.Errorf("where there is nothing to decide the pause is %v, want %v", got, rest)
 	}
 }
 
@@ -176,6 +183,44 @@ func TestAnothersWord(t *testing.T) {
 	settles(t, "five are all", func() bool { return p.inUse() == 5 })
 }
 
+// Caddy sets the number a moment before the first config runs: sooner than anything looks again.
+func TestAnothersWordIsNotUndone(t *testing.T) {
+	before := twoCores(t)
+	p := new(process)
+	p.use(p, settings{})
+	if n := p.inUse(); n != float64(before) {
+		t.Errorf("at first %v cores are in use, want all %d", n, before)
+	}
+	runtime.GOMAXPROCS(before + 3)
+	p.use(t, settings{all: true})
+	if n := p.inUse(); n != float64(before+3) {
+		t.Errorf("%v cores are in use, want the %d that were set", n, before+3)
+	}
+	runtime.GOMAXPROCS(before + 1)
+	p.drop(t)
+	p.drop(p)
+	if n := runtime.GOMAXPROCS(0); n != before+1 {
+		t.Errorf("afterwards %d processors are there, want the %d that were set", n, before+1)
+	}
+}
+
+// The config that ends in a reload has no say any more, so that its end does not begin anything anew.
+func TestTheOneBeforeEnds(t *testing.T) {
+	twoCores(t)
+	p := new(process)
+	p.use("before", settings{})
+	p.use("after", settings{})
+	following := p.stop
+	p.drop("before")
+	if p.stop != following {
+		t.Error("it began anew")
+	}
+	p.drop("after")
+	if p.stop != nil {
+		t.Error("it did not end")
+	}
+}
+
 // A processor is occupied only while a load is there that needs fewer, and never while a call blocks another one.
 func TestBlocking(t *testing.T) {
 	if !seats() {
@@ -209,6 +254,12 @@ func TestBlocking(t *testing.T) {
 		}
 	}
 	settles(t, "a processor is occupied again", p.sits.Load)
+	var calls sync.WaitGroup
+	for range 5000 {
+		calls.Go(func() { _ = Blocking(func() error { return nil }) })
+	}
+	calls.Wait()
+	settles(t, "a processor is occupied after thousands of calls at once", p.sits.Load)
 }
 
 // nudge gives the process a little to do until the returned function is called.
