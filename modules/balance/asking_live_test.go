@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 )
@@ -142,4 +143,43 @@ func TestProxyAsksOverFastCGI(t *testing.T) {
 	}
 	failing.Store(false)
 	eventually(t, "the recovery", func() bool { s.Get("/index.php"); return !status(t, s, sick).Estimates[0].Ejected })
+}
+
+// A reload does not wait for a FastCGI upstream that takes a question and never answers.
+func TestReloadDoesNotWaitForQuestionsOverFastCGI(t *testing.T) {
+	var hangs atomic.Bool
+	var hanging atomic.Int64
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+			if !hangs.Load() {
+				conn.Close()
+				continue
+			}
+			t.Cleanup(func() { conn.Close() })
+			hanging.Add(1)
+		}
+	}()
+	well, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { well.Close() })
+	go func() { _ = fcgi.Serve(well, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})) }()
+	sick := l.Addr().String()
+	s := gatehousetest.Start(t, site(sick+" "+well.Addr().String(), preferred(sick, quickProbes)+"transport fastcgi"))
+	eventually(t, "the ejection", func() bool { s.Get("/index.php"); return status(t, s, sick).Estimates[0].Ejected })
+	hangs.Store(true)
+	eventually(t, "a question", func() bool { s.Get("/index.php"); return hanging.Load() > 0 })
+	began := time.Now()
+	if err := s.Reload(":8080 {\nrespond well\n}\n"); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("the reload took %v", took)
+	}
 }

@@ -77,21 +77,33 @@ type rule struct {
 	above  int64    // a hot key stays at its first choice while that holds fewer requests
 }
 
-// choose returns the upstream for a key, nil if none is open. Nearly always that is the key's first choice, which is
-// tried before anything else is looked at.
+// choose returns the upstream for a key, nil if none is open.
 func (r *rule) choose(k *ranking, pool reverseproxy.UpstreamPool, key uint64, failed *failures) *reverseproxy.Upstream {
 	replicas := 1
-	first := &k.members[k.table.first(key)]
 	if r.hot != nil {
-		replicas = min(r.hot.replicas(key, len(k.members), first.upstream.used.Load()), maxReplicas)
+		replicas = min(r.hot.replicas(key, len(k.members)), maxReplicas)
 	}
+	m := r.member(k, pool, key, failed, replicas)
+	if m == nil {
+		return nil
+	}
+	if r.hot != nil {
+		r.hot.count(key, len(k.members), m.upstream.used.Load())
+	}
+	return pool[m.index]
+}
+
+// member returns the member for a key, nil if none is open. Nearly always that is the key's first choice, which is tried
+// before anything else is looked at.
+func (r *rule) member(k *ranking, pool reverseproxy.UpstreamPool, key uint64, failed *failures, replicas int) *member {
+	first := &k.members[k.table.first(key)]
 	if failed == nil && first.open(pool) {
 		load := first.upstream.load()
 		if (replicas == 1 || load < r.above) && !r.overloaded(k, pool, first, load) {
-			return pool[first.index]
+			return first
 		}
 	}
-	return r.chooseAmongAll(k, pool, key, failed, replicas)
+	return r.memberOfAll(k, pool, key, failed, replicas)
 }
 
 // overloaded reports whether a member with this load is to be passed over. It adds up the pool's load only until it is
@@ -127,10 +139,10 @@ func (r *rule) limit(k *ranking, pool reverseproxy.UpstreamPool) float64 {
 	return r.factor * float64(total) / weight
 }
 
-// chooseAmongAll looks at every upstream: of those that are open and neither failed this request nor are overloaded, it
+// memberOfAll looks at every upstream: of those that are open and neither failed this request nor are overloaded, it
 // takes the key's best ones, as many as the key has replicas, and of them the least loaded. An overloaded one is better
 // than one that failed, and that one better than none.
-func (r *rule) chooseAmongAll(k *ranking, pool reverseproxy.UpstreamPool, key uint64, failed *failures, replicas int) *reverseproxy.Upstream {
+func (r *rule) memberOfAll(k *ranking, pool reverseproxy.UpstreamPool, key uint64, failed *failures, replicas int) *member {
 	limit := r.limit(k, pool)
 	best := shortlist{size: replicas}
 	busy, again := uint64(noRank), uint64(noRank)
@@ -159,7 +171,7 @@ func (r *rule) chooseAmongAll(k *ranking, pool reverseproxy.UpstreamPool, key ui
 	if rank == noRank {
 		return nil
 	}
-	return pool[k.members[rank&k.table.position].index]
+	return &k.members[rank&k.table.position]
 }
 
 // shortlist keeps the best ranks of those added to it, in order.

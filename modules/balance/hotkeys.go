@@ -56,15 +56,19 @@ func newHotKeys(share float64, halfLife time.Duration) *hotKeys {
 	return h
 }
 
-// replicas counts a request for the key, and returns over how many of n upstreams it is to be spread: 1 for all but hot
-// keys. The moment in nanoseconds at which the last request to the key's upstream began says whether this one is a sample:
-// that is chance enough, and at hand, where a random number would be a tenth of a choice.
-func (h *hotKeys) replicas(key uint64, n int, last int64) int {
+// count counts a request for the key, which goes to one of n upstreams. The moment in nanoseconds at which the last request to
+// that upstream began says whether this one is a sample: that is chance enough, and at hand, where a random number would be a
+// tenth of a choice. An upstream that gets no requests would not do: its moment stands still, and a key always counts or never.
+func (h *hotKeys) count(key uint64, n int, last int64) {
 	random := (key ^ uint64(last)) * 0x9e3779b97f4a7c15
 	if random>>(64-sampleBits) == 0 && h.mu.TryLock() {
 		h.sample(key, n, uint32(random>>24), time.Now())
 		h.mu.Unlock()
 	}
+}
+
+// replicas returns over how many of n upstreams the key is to be spread: 1 for all but hot keys.
+func (h *hotKeys) replicas(key uint64, n int) int {
 	if !h.any.Load() {
 		return 1
 	}

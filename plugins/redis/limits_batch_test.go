@@ -227,3 +227,28 @@ func TestFaultyKeyOfABatch(t *testing.T) {
 		}
 	}
 }
+
+// TestRetryAfterClockWasSetBack holds that no wait is told that is longer than a window, or none: Redis' clock may be set back,
+// or another one take over whose clock is behind.
+func TestRetryAfterClockWasSetBack(t *testing.T) {
+	client := open(t, at(gatehousetest.StartRedis(t).Address))
+	const period = 10 * time.Second
+	for _, algorithm := range []string{reqlimit.Sliding, reqlimit.Smooth, reqlimit.GCRA, reqlimit.Exact} {
+		w := window.Window{Limit: 4, Period: period}
+		if algorithm == reqlimit.GCRA {
+			w.Burst = w.Limit
+		}
+		rule := window.NewRule(w)
+		v := newVirtual(t, client, reqlimit.Spec{Policy: "back", Algorithm: algorithm, Buckets: 7, Windows: 1, Limit: w.Limit}, rule)
+		v.key = algorithm
+		start := 500_000 * time.Hour
+		v.take(start+period/2, 1) // ahead
+		v.take(start, 3)
+		for at := start; at < start+3*period; at += period / 20 {
+			r := v.take(at, 3)
+			if !r.Allowed && (r.Retry <= 0 || r.Retry > 2*period) || r.States[0].Reset < 0 || r.States[0].Reset > 2*period {
+				t.Errorf("%s, after %v: %+v", algorithm, at-start, r)
+			}
+		}
+	}
+}

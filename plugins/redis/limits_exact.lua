@@ -76,9 +76,10 @@ local function open(rule, n)
 	return #rule
 end
 
+-- Where the clock was set back, entries are out of order; none leaves before the oldest one does.
 local function retry(w, low)
 	local n = min(w.used + low - w.limit, w.used)
-	return leaves(w, n > 1 and redis.call('LINDEX', w.key, -n) or w.oldest)
+	return max(n > 1 and leaves(w, redis.call('LINDEX', w.key, -n)) or 0, w.reset)
 end
 
 local function receipt(w)
