@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -177,8 +179,18 @@ func (p *proxy) dropped(ctx context.Context) (lines uint64, open bool, err error
 	return spools[0].Sinks[0].Dropped, spools[0].State == "open", nil
 }
 
-// ask makes one request on a connection of its own.
+// ask makes one request on a connection of its own, which must do no harm if made twice. A reload gives Caddy's admin endpoint
+// another socket, and resets connections that wait in the queue of the one before, unanswered: then it asks again.
 func ask(ctx context.Context, method, url, kind, body string) (status int, answer string, err error) {
+	for range 3 {
+		if status, answer, err = askOnce(ctx, method, url, kind, body); !errors.Is(err, syscall.ECONNRESET) {
+			break
+		}
+	}
+	return status, answer, err
+}
+
+func askOnce(ctx context.Context, method, url, kind, body string) (status int, answer string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader([]byte(body)))

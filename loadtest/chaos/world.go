@@ -231,6 +231,8 @@ const wholeCaddyfile = `{
 	}
 	persist_config off
 	auto_https off
+	collector
+	processors
 	grace_period 5s
 	redis redis://{REDIS}/0 {
 		probe {

@@ -173,10 +173,25 @@ func (c contender) command(p programs, at places, folder string, port int) (lab.
 		command.Args = []string{"-db", "-q", "-f", file}
 	default:
 		command.Args = []string{"run", "--adapter", "caddyfile", "--config", file}
+		if c.program == gatehouse {
+			command.Text = strings.Replace(command.Text, "auto_https off", "auto_https off"+c.settings(), 1)
+		}
 		env = append(env, "XDG_DATA_HOME="+folder, "XDG_CONFIG_HOME="+folder)
 		command.Env = append(env, c.env...)
 	}
 	return command, nil
+}
+
+// settings are the global options by which any build runs as the binary does without being told, save where the environment
+// sets it.
+func (c contender) settings() string {
+	var options string
+	for _, o := range [][2]string{{"GOGC=", "collector"}, {"GOMAXPROCS=", "processors"}} {
+		if !slices.ContainsFunc(c.env, func(variable string) bool { return strings.HasPrefix(variable, o[0]) }) {
+			options += "\n\t" + o[1]
+		}
+	}
+	return options
 }
 
 // expand fills in {$NAME}, as Caddy does.

@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -107,7 +109,7 @@ func (s *Server) ReloadJSON(config []byte) error {
 // between the two until then, so a connection made right away may still reach the old server and be cut by its end.
 func (s *Server) awaitHandover() {
 	deadline := time.Now().Add(5 * time.Second)
-	for _, address := range s.listeners {
+	for _, address := range append(slices.Collect(maps.Values(s.listeners)), s.admin) {
 		for listening(address) > 1 && time.Now().Before(deadline) {
 			time.Sleep(time.Millisecond)
 		}

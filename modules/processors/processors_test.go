@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,20 +134,15 @@ func twoCores(t *testing.T) int {
 
 // burn keeps n goroutines busy until the returned function is called.
 func burn(n int) (stop func()) {
-	done := make(chan struct{})
+	var done atomic.Bool
 	var burning sync.WaitGroup
 	for range n {
 		burning.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
+			for !done.Load() {
 			}
 		})
 	}
-	return func() { close(done); burning.Wait() }
+	return func() { done.Store(true); burning.Wait() }
 }
 
 // The number follows the load of this very process, and what was before is back.
