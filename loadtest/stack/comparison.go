@@ -77,14 +77,6 @@ func comparisons() []comparison {
 	}
 }
 
-// missed are the ratios of the last recorded run (loadtest/results/stack.md) that missed their limits. A short run guards what
-// there is against getting worse: it is held to these, a whole run to what is promised.
-func missed() map[string]float64 {
-	return map[string]float64{
-		"all_to_file": 1.228, "all_same": 1.343, "all": 1.374, "all_redis": 1.642, "hit": 0.495, "banned": 0.476, "limited": 0.473,
-	}
-}
-
 // inShort are the comparisons of a short run: the costs, and one of each other method.
 func inShort(c comparison) bool {
 	switch c.name {

@@ -26,8 +26,8 @@ const (
 	shortSlack = 0.15
 )
 
-// judge sets what was measured against what is promised, or against what the last recorded run got if that is worse and the
-// run is short. A short run's ratios may miss by its slack, or the spread if that is more.
+// judge sets what was measured against what is promised. A short run's ratios may miss by its slack, or the spread if that is
+// more.
 func judge(all []comparison, blocks []block, short bool) []lab.Verdict {
 	slack, equal := 0.0, resolution
 	if short {
@@ -43,9 +43,6 @@ func judge(all []comparison, blocks []block, short bool) []lab.Verdict {
 	for _, c := range all {
 		measured := middle(blocksOf(blocks, c.name), func(b block) float64 { return b.ratio(c.method) })
 		limit := c.limit
-		if recorded, ok := missed()[c.name]; ok && short {
-			limit = recorded
-		}
 		if c.name == sameOff {
 			limit = 1 + equal
 		}
