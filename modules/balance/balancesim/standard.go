@@ -135,6 +135,7 @@ func (v Variation) faults() []Case {
 			{What: "p99.9 / oracle", Policy: ours, Of: p999, Against: "oracle", Limit: 1.02, Control: "random"},
 		}),
 		v.stalls("2 s stalls, often", 12*second, nil),
+		v.stallsOfOne(),
 		{Scenario: bad, About: "one server fails everything at once", Figures: []Figure{errors, guarded}},
 		v.longOutage(errors, "an hour", 3600*second, 50, 1),
 		v.longOutage(errors, "an hour", 3600*second, 50, 0),
@@ -151,6 +152,19 @@ func (v Variation) stalls(name string, every Duration, figures []Figure) Case {
 		servers[i].Stalls = []Window{{From: 15*second + every*Duration(i), For: 2 * second, Every: every * Duration(len(servers))}}
 	}
 	return Case{Scenario: v.scenario(name, servers), About: "the oracle sees stalls before they begin", Figures: figures}
+}
+
+// stallsOfOne lets the bad server stall again and again, at a rate at which p99.9 is twice what a stall may hold: what the first
+// stalls teach must help in the next ones.
+func (v Variation) stallsOfOne() Case {
+	v.Workers, v.Sigma = 4, .7
+	sc := v.scenario("2 s stalls of one server", v.pool(func(s *Server) {
+		s.Stalls = []Window{{From: 3 * second, For: 2 * second, Every: 6 * second}}
+	}))
+	sc.Load, sc.Rate, sc.Demand.Mean = 0, 66*float64(v.Servers), 38*Duration(time.Millisecond)
+	return Case{Scenario: sc, About: "p99.9 is that of two requests a stall", Figures: []Figure{
+		{What: "p99.9 / least_conn", Policy: ours, Of: p999, Against: "least_conn", Limit: .35, Control: "random"},
+	}}
 }
 
 // longOutage is a long black hole at a rate of requests a second, with or without requests that may be copied to probe.

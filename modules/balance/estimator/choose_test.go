@@ -179,32 +179,56 @@ func TestStallIsNoticedBySilence(t *testing.T) {
 	}
 }
 
-// After a long stall an upstream comes back slowly, though not in the midst of a ramp. A slow one gets one request at a time,
-// and some of these take long: a ramp would have it get more of them.
+// After a long stall an upstream comes back slowly, though not in the midst of a ramp, and more so after the next. A slow one
+// gets one request at a time, and some of these take long: a ramp would have it get more of them.
 func TestRampAfterStall(t *testing.T) {
-	for _, c := range []struct {
-		waiting int
-		joined  bool // it is new
-		ramp    float64
-	}{{1, false, 1}, {2, false, .5}, {2, true, .1}} {
-		b := newBench(t, 3, Params{Ramp: 10 * time.Second}, LeastResponseTime)
-		b.warm(200, 10*ms)
-		u := b.upstream(0)
-		if c.joined {
-			u.StartRamp(b.now + ms)
-		}
-		under := make([]Attempt, c.waiting)
-		for i := range under {
-			u.Begin(&under[i], b.now)
-		}
-		b.now += longStall + ms
-		for i := range under {
-			under[i].Headers(b.now, false)
-			under[i].Done(b.now, Answered)
-		}
-		if got := u.RampFraction(b.now); got != c.ramp {
-			t.Errorf("%d waited for a second: the ramp is at %v, want %v", c.waiting, got, c.ramp)
-		}
+	const ramp = 10 * sec
+	for name, c := range map[string]struct {
+		joined bool    // it is new
+		held   []int   // requests that each stall holds
+		pause  int64   // between stalls
+		want   float64 // of the ramp
+	}{
+		"one long answer":                   {held: []int{1}, want: 1},
+		"a stall":                           {held: []int{2}, want: .5},
+		"a stall of a new one":              {joined: true, held: []int{2}, want: .1},
+		"another stall":                     {held: []int{2, 2}, pause: ramp / 2, want: 0},
+		"another stall, of one request":     {held: []int{2, 1}, pause: ramp / 2, want: 0},
+		"another stall, much later":         {held: []int{2, 2}, pause: 2 * ramp, want: .5},
+		"one long answer, much later":       {held: []int{2, 1}, pause: 2 * ramp, want: 1},
+		"long answers of a slow one":        {held: []int{1, 1, 1}, pause: 3 * sec, want: 1},
+		"a third one, long after the first": {held: []int{2, 1, 1}, pause: ramp / 2, want: 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 3, Params{Ramp: time.Duration(ramp)}, LeastResponseTime)
+			b.warm(200, 10*ms)
+			u := b.upstream(0)
+			if c.joined {
+				u.StartRamp(b.now + ms)
+			}
+			for i, n := range c.held {
+				if i > 0 {
+					b.now += c.pause
+				}
+				b.stall(0, n)
+			}
+			if got := u.RampFraction(b.now); got != c.want {
+				t.Errorf("the ramp is at %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// stall lets an upstream stand still for a little more than a long stall, with n requests.
+func (b *bench) stall(upstream, n int) {
+	held := make([]Attempt, n)
+	for i := range held {
+		b.upstream(upstream).Begin(&held[i], b.now)
+	}
+	b.now += longStall + ms
+	for i := range held {
+		held[i].Headers(b.now, false)
+		held[i].Done(b.now, Answered)
 	}
 }
 

@@ -16,10 +16,20 @@ func (u *Upstream) startRamp(now int64) {
 	u.setFlag(ramping)
 }
 
-// setBack puts an upstream back to the middle of a ramp, unless it is not that far: it was well before it stood still, and
-// to keep it from its share for long would cost more than what it holds if it does so again. u.mu is held.
-func (u *Upstream) setBack(now int64) {
-	if u.RampFraction(now) > .5 {
+// setBack takes note of a long stall, which held other requests, or one alone. After the first an upstream goes back to the
+// middle of a ramp, unless it is not that far: it was well before, and to keep it from its share for long would cost more
+// than what it holds if it does so again. After the next within the time of a ramp it begins anew, as it does do so again.
+// One long answer alone is no sign of a stall, save where it stalled just before: a slow upstream has one request at a time,
+// and a ramp would send it more than it deserves. u.mu is held.
+func (u *Upstream) setBack(now int64, others bool) {
+	again := u.stalledAt > 0 && now-u.stalledAt < int64(u.params.Ramp)
+	if !again && !others {
+		return
+	}
+	u.stalledAt = now
+	if again {
+		u.startRamp(now)
+	} else if u.RampFraction(now) > .5 {
 		u.startRamp(now - int64(u.params.Ramp/2))
 	}
 }

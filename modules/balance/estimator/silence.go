@@ -15,8 +15,7 @@ const (
 	// then after as long again as it has been quiet.
 	lookAfter = 3e9
 	// longStall is the quiet, in nanoseconds, after which an upstream comes back slowly: one that has stood still for so long
-	// may do it again, and every request that it holds then waits until the end. One request that alone took so long is no
-	// sign of that: a slow upstream has one at a time and some long ones, and a ramp would send it more than it deserves.
+	// may do it again, and every request that it holds then waits until the end.
 	longStall = 1e9
 )
 
@@ -62,8 +61,8 @@ func (u *Upstream) broke(now, began int64, quiet, latency float64) (float64, boo
 	if u.params.Silence > 0 && limit > 0 && quiet > limit {
 		u.stallEnd.Store(now)
 		u.hung.Store(u.waiting.Load())
-		if quiet >= longStall && u.waiting.Load() > 0 {
-			u.setBack(now)
+		if quiet >= longStall {
+			u.setBack(now, u.waiting.Load() > 0)
 		}
 		return min(latency, limit), true
 	}

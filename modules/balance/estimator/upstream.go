@@ -51,6 +51,7 @@ type Upstream struct {
 	failures    failures
 	ejection    ejection
 	trialFrom   int64
+	stalledAt   int64 // when the last long stall ended
 	idle        idle
 	pool        poolFigures
 	publishedAt int64
