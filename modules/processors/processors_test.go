@@ -224,7 +224,7 @@ func TestBlocking(t *testing.T) {
 		return
 	}
 	twoCores(t)
-	p, l, err := take()
+	p, l, err := processes.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +289,7 @@ func TestReload(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	one := func() bool { return read((*process).inUse) == 1 }
+	one := func() bool { return processes.Read((*process).inUse) == 1 }
 	reload(site("processors 1", ""))
 	settles(t, "one core is in use", one)
 	if got := s.Admin(http.MethodGet, "/metrics", "").Body; !strings.Contains(got, "gatehouse_processors_in_use ") {
@@ -324,7 +324,7 @@ func TestAdapt(t *testing.T) {
 	if err := Adapt(); err != nil {
 		t.Fatal(err)
 	}
-	p, l, err := take()
+	p, l, err := processes.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
