@@ -106,7 +106,7 @@ func TestCopiesFindOutWhoIsBack(t *testing.T) {
 		t.Fatalf("the ejected upstream saw %d POSTs, and answered %d", n, clients)
 	}
 	sick.failing.Store(false)
-	eventually(t, "the recovery", func() bool {
+	gatehousetest.Eventually(t, "the recovery", func() bool {
 		answer := s.Get("/item?x=1", "X-Client: 7", "Cookie: a=b")
 		if answer.StatusCode != http.StatusOK {
 			t.Fatalf("a client got %d", answer.StatusCode)
@@ -116,7 +116,7 @@ func TestCopiesFindOutWhoIsBack(t *testing.T) {
 		}
 		return answer.Body == sick.address && !status(t, s, sick.address).Estimates[0].Ejected
 	})
-	eventually(t, "the end of the last copy", func() bool { return status(t, s, sick.address).InFlight == 0 })
+	gatehousetest.Eventually(t, "the end of the last copy", func() bool { return status(t, s, sick.address).InFlight == 0 })
 
 	copies := 0
 	for _, r := range sick.requests()[before.Failed:] {
@@ -147,7 +147,7 @@ func TestNoCopies(t *testing.T) {
 		preferred(sick.address, "probe {\ncopies off\nrequest off\nfirst 100ms\nsuccesses 2\n}")))
 	eject(t, s, sick)
 	sick.failing.Store(false)
-	eventually(t, "the recovery", func() bool {
+	gatehousetest.Eventually(t, "the recovery", func() bool {
 		s.Get("/")
 		return !status(t, s, sick.address).Estimates[0].Ejected
 	})
@@ -203,7 +203,7 @@ func TestCopiesEndWithTheConfig(t *testing.T) {
 	s := gatehousetest.Start(t, site(sick.address+" "+well.address, preferred(sick.address, quickProbes)))
 	eject(t, s, sick)
 	sick.hanging.Store(true)
-	eventually(t, "a copy that hangs", func() bool {
+	gatehousetest.Eventually(t, "a copy that hangs", func() bool {
 		if answer := s.Get("/"); answer.Body != well.address {
 			t.Fatalf("got %d from %s", answer.StatusCode, answer.Body)
 		}
@@ -212,7 +212,7 @@ func TestCopiesEndWithTheConfig(t *testing.T) {
 	if err := s.Reload(":8080 {\n\trespond ok\n}\n"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the end of the copy", func() bool { return status(t, s, sick.address).InFlight == 0 })
+	gatehousetest.Eventually(t, "the end of the copy", func() bool { return status(t, s, sick.address).InFlight == 0 })
 }
 
 func TestEstimatingRetriesGoElsewhere(t *testing.T) {
@@ -250,13 +250,13 @@ func TestStreamsAreNoLoad(t *testing.T) {
 	}
 	defer conn.Close()
 	fmt.Fprint(conn, "GET /upgrade HTTP/1.1\r\nHost: site\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
-	eventually(t, "two streams", func() bool {
+	gatehousetest.Eventually(t, "two streams", func() bool {
 		u := status(t, s, address)
 		return u.InFlight == 2 && u.Estimates[0].Open == 2 && u.Estimates[0].InFlight == 0
 	})
 	conn.Close()
 	events.Body.Close()
-	eventually(t, "their end", func() bool { u := status(t, s, address); return u.InFlight == 0 && u.Estimates[0].Open == 0 })
+	gatehousetest.Eventually(t, "their end", func() bool { u := status(t, s, address); return u.InFlight == 0 && u.Estimates[0].Open == 0 })
 }
 
 func TestEstimatingWithinMaxRequestsAndDrain(t *testing.T) {
@@ -267,7 +267,7 @@ func TestEstimatingWithinMaxRequestsAndDrain(t *testing.T) {
 		answer, _ := s.Try(http.MethodGet, s.URL(":8080")+"/stream", "")
 		done <- answer
 	}()
-	eventually(t, "the stream", func() bool { return status(t, s, backends[0].address).InFlight == 1 })
+	gatehousetest.Eventually(t, "the stream", func() bool { return status(t, s, backends[0].address).InFlight == 1 })
 	post(t, s, "drain", upstreamJSON(backends[1].address, ""))
 	for range 20 {
 		if got := s.Get("/").Body; got != backends[2].address {
@@ -341,7 +341,7 @@ func TestBrokenUploads(t *testing.T) {
 		}
 		conn.Close()
 	}
-	eventually(t, "ten cancellations", func() bool { return status(t, s, address).Estimates[0].Canceled == 10 })
+	gatehousetest.Eventually(t, "ten cancellations", func() bool { return status(t, s, address).Estimates[0].Canceled == 10 })
 	if u := status(t, s, address); u.Failures != 0 || u.Estimates[0].Failed != 0 {
 		t.Errorf("status %+v", u)
 	}

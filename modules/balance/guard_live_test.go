@@ -206,7 +206,7 @@ func TestGuardEjects(t *testing.T) {
 			}
 			ill.Store(false)
 			before := served.Load()
-			eventually(t, "the return", func() bool {
+			gatehousetest.Eventually(t, "the return", func() bool {
 				errorsOf(s, 20, 1)
 				return served.Load() > before+20
 			})

@@ -156,7 +156,7 @@ func TestOutages(t *testing.T) {
 	over := all(1, well)
 	answered := func() uint64 { return status(t, s, ours.addresses[1]).Estimates[0].Answered }
 	before := answered()
-	eventually(t, "the recovery", func() bool { return answered() >= before+5 })
+	gatehousetest.Eventually(t, "the recovery", func() bool { return answered() >= before+5 })
 	back := time.Now()
 	freeze := all(3, func(s *origin.Settings) { s.Freeze = origin.Duration(2 * time.Second) })
 	time.Sleep(2500 * time.Millisecond)

@@ -100,7 +100,7 @@ func subject(t *testing.T, coding string) (*logshiptest.Subject, *cluster) {
 	t.Cleanup(server.Close)
 	relay := logshiptest.NewRelay(t, server.Listener.Addr().String())
 	return &logshiptest.Subject{
-		Sink:  sinkstest.Provision(t, &elasticsearch.Sink{Config: httppost.Config{URL: "http://" + relay.Address, Compress: coding}}),
+		Sink:  gatehousetest.Provision(t, &elasticsearch.Sink{Config: httppost.Config{URL: "http://" + relay.Address, Compress: coding}}),
 		Break: relay.Break, Stall: relay.Stall, Mend: relay.Mend, Dedupes: true, Poison: []byte(`{"poison":1}`),
 		Received: func() ([]string, error) {
 			c.mu.Lock()
@@ -184,7 +184,7 @@ func TestAnswers(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := sinkstest.Provision(t, &elasticsearch.Sink{Config: httppost.Config{URL: sinkstest.Serve(t, test.answer)}})
+			s := gatehousetest.Provision(t, &elasticsearch.Sink{Config: httppost.Config{URL: sinkstest.Serve(t, test.answer)}})
 			err := s.Send(t.Context(), logshiptest.Batch(1, "{}"))
 			if got := sinkstest.Meaning(err); got != test.want {
 				t.Errorf("%v means %s, want %s", err, got, test.want)
@@ -201,7 +201,7 @@ func TestRequest(t *testing.T) {
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
 	t.Setenv("ES_KEY", "c2VjcmV0")
-	s := sinkstest.Provision(t, &elasticsearch.Sink{
+	s := gatehousetest.Provision(t, &elasticsearch.Sink{
 		Config: httppost.Config{URL: server.URL + "/prefix/"}, Index: "access-%Y.%m.%d", Pipeline: "geo ip", APIKey: "{env.ES_KEY}",
 	})
 	batch := logshiptest.Batch(1, `{"a":1}`, `{"@timestamp":"2020-01-02T03:04:05Z"}`, `{"nested":{"@timestamp":1}}`, "{\"b\":\"\xff\"}", "text")
@@ -272,7 +272,7 @@ func FuzzCaddyfile(f *testing.F) {
 
 func BenchmarkSend(b *testing.B) {
 	url := sinkstest.Serve(b, sinkstest.Answer(200, `{"errors":false,"items":[`+strings.TrimSuffix(strings.Repeat(`{"create":{"status":201}},`, 5000), ",")+`]}`))
-	s := sinkstest.Provision(b, &elasticsearch.Sink{Config: httppost.Config{URL: url}})
+	s := gatehousetest.Provision(b, &elasticsearch.Sink{Config: httppost.Config{URL: url}})
 	batch := logshiptest.Batch(1, logshiptest.Access(5000)...)
 	for b.Loop() {
 		if err := s.Send(b.Context(), batch); err != nil {

@@ -15,10 +15,8 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 	"github.com/gatehouse-proxy/gatehouse/modules/logship"
 )
 
@@ -31,27 +29,6 @@ const (
 	// Again has the host try again when it thinks fit.
 	Again = "again"
 )
-
-// Sink is what every sink of this repository is.
-type Sink interface {
-	logship.Sink
-	caddy.Provisioner
-	caddy.CleanerUpper
-}
-
-// Provision provisions a sink and cleans it up with the test.
-func Provision[S Sink](t testing.TB, s S) S {
-	t.Helper()
-	if err := s.Provision(gatehousetest.Context(t)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Cleanup(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
 
 // Meaning says what the host makes of an error of Send.
 func Meaning(err error) string {
