@@ -322,13 +322,7 @@ http://:{PORT} {
 
 // everyProxy does one thing with each, at once.
 func (w *world) everyProxy(do func(*proxy) error) error {
-	failed := make([]error, len(w.proxies))
-	var group sync.WaitGroup
-	for i, p := range w.proxies {
-		group.Go(func() { failed[i] = do(p) })
-	}
-	group.Wait()
-	return errors.Join(failed...)
+	return lab.Each(w.proxies, do)
 }
 
 // client keeps connections to the proxies. It follows no redirects and undoes no compression.
