@@ -70,13 +70,11 @@ func TestProxyAsksWhereNothingMayBeCopied(t *testing.T) {
 func TestQuestionThatNobodyAnswers(t *testing.T) {
 	var failing atomic.Bool
 	start := func(fails *atomic.Bool) string {
-		server := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		return serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodGet || fails.Load() {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}
 		}))
-		t.Cleanup(server.Close)
-		return server.Listener.Addr().String()
 	}
 	sick, well := start(&failing), start(new(atomic.Bool))
 	s := gatehousetest.Start(t, site(sick+" "+well, preferred(sick, "probe {\nrequest /no/such/page\nfirst 100ms\nsuccesses 2\n}")))

@@ -33,9 +33,7 @@ type flaky struct {
 func startFlaky(t *testing.T) *flaky {
 	t.Helper()
 	f := new(flaky)
-	server := newServer(f)
-	t.Cleanup(server.Close)
-	f.address = server.Listener.Addr().String()
+	f.address = serve(t, f)
 	return f
 }
 
@@ -235,10 +233,7 @@ func TestEstimatingRetriesGoElsewhere(t *testing.T) {
 
 // What has no end in sight is open, and is no load.
 func TestStreamsAreNoLoad(t *testing.T) {
-	upstream := newServer(http.HandlerFunc(trouble))
-	t.Cleanup(upstream.Close)
-	t.Cleanup(upstream.CloseClientConnections)
-	address := upstream.Listener.Addr().String()
+	address := serve(t, http.HandlerFunc(trouble))
 	s := gatehousetest.Start(t, site(address, "lb_policy least_response_time {\nmeasure body\n}"))
 	events, err := s.Client.Get(s.URL(":8080") + "/events?endless")
 	if err != nil {
@@ -323,11 +318,9 @@ func known(s *gatehousetest.Server, backends []*backend) bool {
 
 // A client that breaks off its own body must not count against the upstream.
 func TestBrokenUploads(t *testing.T) {
-	upstream := newServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	address := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 	}))
-	t.Cleanup(upstream.Close)
-	address := upstream.Listener.Addr().String()
 	s := gatehousetest.Start(t, site(address+" "+startBackends(t, 1)[0].address, preferred(address, "explore off")))
 	for range 10 {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL(":8080"), "http://"))

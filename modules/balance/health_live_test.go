@@ -32,11 +32,9 @@ func startPatients(t *testing.T, n int) []*patient {
 	all := make([]*patient, n)
 	for i := range all {
 		p := &patient{hold: make(chan struct{})}
-		server := newServer(p)
-		t.Cleanup(server.Close)
+		p.address = serve(t, p)
 		p.release = sync.OnceFunc(func() { close(p.hold) })
 		t.Cleanup(p.release)
-		p.address = server.Listener.Addr().String()
 		all[i] = p
 	}
 	return all

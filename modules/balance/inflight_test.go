@@ -12,7 +12,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
@@ -105,12 +104,7 @@ func echo(w http.ResponseWriter) {
 // troubledSite starts the upstreams and returns a Caddyfile that leads to them in every way, by a policy.
 func troubledSite(t *testing.T, policy string) string {
 	t.Helper()
-	one, two := newServer(http.HandlerFunc(trouble)), newServer(http.HandlerFunc(trouble))
-	for _, server := range []*httptest.Server{one, two} {
-		server.Config.ErrorLog = nil
-		t.Cleanup(server.Close)
-		t.Cleanup(server.CloseClientConnections)
-	}
+	one, two := serve(t, http.HandlerFunc(trouble)), serve(t, http.HandlerFunc(trouble))
 	php := gatehousetest.FastCGI(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "from FastCGI") })
 	return fmt.Sprintf(`{
 	log {
@@ -142,7 +136,7 @@ func troubledSite(t *testing.T, policy string) string {
 		}
 	}
 }
-`, php, one.Listener.Addr(), two.Listener.Addr(), deadAddress(t), policy)
+`, php, one, two, deadAddress(t), policy)
 }
 
 // ways are the paths by which a request may go, and whether its client leaves before the end.

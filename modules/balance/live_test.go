@@ -32,9 +32,7 @@ func startBackends(t *testing.T, n int) []*backend {
 	all := make([]*backend, n)
 	for i := range all {
 		b := &backend{release: make(chan struct{})}
-		server := newServer(b)
-		t.Cleanup(server.Close)
-		b.address = server.Listener.Addr().String()
+		b.address = serve(t, b)
 		all[i] = b
 	}
 	return all
@@ -176,11 +174,10 @@ func TestDeadUpstreamWithoutKey(t *testing.T) {
 // A response that lb_retry_match has retried counts as a failure of this request, whatever its status.
 func TestRetriedResponses(t *testing.T) {
 	backends := startBackends(t, 2)
-	busy := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	busy := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusTooManyRequests)
 	}))
-	t.Cleanup(busy.Close)
-	s := gatehousetest.Start(t, site(addresses(backends)+" "+busy.Listener.Addr().String(),
+	s := gatehousetest.Start(t, site(addresses(backends)+" "+busy,
 		"lb_policy consistent_hash query k\nlb_retries 1\nlb_retry_match {\nexpression `{rp.status_code} == 429`\n}"))
 	for i := range 300 {
 		if answer := s.Get(fmt.Sprint("/?k=", i)); answer.StatusCode != http.StatusOK {

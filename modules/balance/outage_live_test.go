@@ -54,11 +54,9 @@ func newFarm(t *testing.T) *farm {
 		if err != nil {
 			t.Fatal(err)
 		}
-		server := newServer(upstream)
-		t.Cleanup(server.Close)
 		t.Cleanup(upstream.Close)
 		f.upstreams = append(f.upstreams, upstream)
-		f.addresses = append(f.addresses, server.Listener.Addr().String())
+		f.addresses = append(f.addresses, serve(t, upstream))
 	}
 	return f
 }

@@ -164,24 +164,6 @@ func TestCheckTransports(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("unix", func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "app.sock")
-		l, err := net.Listen("unix", path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		server := httptest.NewUnstartedServer(http.HandlerFunc(proto))
-		server.Listener.Close()
-		server.Listener = l
-		server.Start()
-		t.Cleanup(server.Close)
-		if err := checkOnce(t, Health{}, transport(t, "http", "{}"), "unix/"+path); err != nil {
-			t.Error(err)
-		}
-		if err := checkOnce(t, Health{Port: 80}, transport(t, "http", "{}"), "unix/"+path); err == nil || !strings.Contains(err.Error(), "has no port") {
-			t.Errorf("another port of a socket: %v", err)
-		}
-	})
 	t.Run("proxy protocol", func(t *testing.T) {
 		address := gatehousetest.Listen(t, func(conn net.Conn) {
 			in := bufio.NewReader(conn)
@@ -193,6 +175,25 @@ func TestCheckTransports(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestCheckUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	server.Listener.Close()
+	server.Listener = l
+	server.Start()
+	t.Cleanup(server.Close)
+	if err := checkOnce(t, Health{}, transport(t, "http", "{}"), "unix/"+path); err != nil {
+		t.Error(err)
+	}
+	if err := checkOnce(t, Health{Port: 80}, transport(t, "http", "{}"), "unix/"+path); err == nil || !strings.Contains(err.Error(), "has no port") {
+		t.Errorf("another port of a socket: %v", err)
+	}
 }
 
 func TestCheckFastCGI(t *testing.T) {
