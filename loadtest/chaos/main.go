@@ -68,7 +68,7 @@ func (s settings) checkAndTry(ctx context.Context, progress io.Writer) (*finding
 	if err := lab.EnoughCores(s.short); err != nil {
 		return nil, err
 	}
-	if err := lab.NeedRedis(); err != nil {
+	if _, err := lab.NeedRedis(); err != nil {
 		return nil, err
 	}
 	return s.try(ctx, progress)

@@ -88,7 +88,7 @@ func TestAMissingRedisIsSaidInOneLine(t *testing.T) {
 	if got := run(t.Context(), []string{"-short"}, io.Discard, &said); got != 1 {
 		t.Errorf("status %d, want 1", got)
 	}
-	if text := said.String(); !strings.Contains(text, "install its package") || strings.Count(text, "\n") != 1 {
+	if text := said.String(); !strings.Contains(text, "its package is called redis-server") || strings.Count(text, "\n") != 1 {
 		t.Errorf("it says %q", text)
 	}
 }

@@ -100,7 +100,7 @@ func run() error {
 	if *cost {
 		return lab.Interrupted(ctx, s.measureCost(ctx))
 	}
-	if err := lab.NeedRedis(); err != nil {
+	if _, err := lab.NeedRedis(); err != nil {
 		return err
 	}
 	found, err := s.try(ctx)

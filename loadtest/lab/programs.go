@@ -61,13 +61,14 @@ func NotInstalled(title, ofPackage string) string {
 	return title + " is not installed (its package is called " + ofPackage + ")"
 }
 
-// NeedRedis is an error where there is no redis-server.
-func NeedRedis() error {
+// NeedRedis returns the path of redis-server; the error says how to get it.
+func NeedRedis() (string, error) {
 	const program = "redis-server"
-	if Find(program) == "" {
-		return errors.New(NotInstalled(program, program))
+	path := Find(program)
+	if path == "" {
+		return "", errors.New(NotInstalled(program, program))
 	}
-	return nil
+	return path, nil
 }
 
 // Remove removes the folder of what was built, if there is one; a failure is only told.

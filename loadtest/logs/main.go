@@ -100,7 +100,7 @@ func (s settings) check() error {
 		return errors.New("expected rates, times and rounds above 0, and no number below it")
 	}
 	if !s.slow {
-		if err := lab.NeedRedis(); err != nil {
+		if _, err := lab.NeedRedis(); err != nil {
 			return err
 		}
 	}
