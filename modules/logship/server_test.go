@@ -124,38 +124,39 @@ func TestTwiceWithDifferingOptions(t *testing.T) {
 	r.await(t, 7)
 }
 
-func TestSpoolIsLocked(t *testing.T) {
-	dir := t.TempDir()
+// hold has another process's hand on the spool of a site, which has served 20 requests. end takes it away.
+func hold(t *testing.T) (s *gatehousetest.Server, dir string, end func()) {
+	t.Helper()
+	dir = t.TempDir()
 	other, _, err := spool.Open(dir, spool.Options{Segment: spool.MinSegment, MaxSize: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newReceiver(t, "a")
-	s := gatehousetest.Start(t, site(dir, "sink testing a"))
+	s = gatehousetest.Start(t, site(dir, "sink testing a"))
 	requests(t, s, 20)
+	return s, dir, func() {
+		if err := other.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestSpoolIsLocked(t *testing.T) {
+	r := newReceiver(t, "a")
+	s, _, end := hold(t)
 	st := status(t, s)
 	if st.State != "held" || st.HeldLines != 20 || !strings.Contains(st.Health, "another process") {
 		t.Errorf("status is %+v", st)
 	}
-	if err := other.Close(); err != nil {
-		t.Fatal(err)
-	}
+	end()
 	r.await(t, 20)
 }
 
 // The log ends just when another process lets go of the spool: the lines that were held are not lost.
 func TestHeldLinesAtTheEnd(t *testing.T) {
-	dir := t.TempDir()
-	other, _, err := spool.Open(dir, spool.Options{Segment: spool.MinSegment, MaxSize: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := newReceiver(t, "a")
-	s := gatehousetest.Start(t, site(dir, "sink testing a"))
-	requests(t, s, 20)
-	if err := other.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s, dir, end := hold(t)
+	end()
 	if err := s.Reload(":8080 {\n respond ok\n}"); err != nil {
 		t.Fatal(err)
 	}
