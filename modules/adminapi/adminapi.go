@@ -34,6 +34,15 @@ func Allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
 	return Refuse(http.StatusMethodNotAllowed, "method %s is not allowed here; allowed: %s", r.Method, list)
 }
 
+// Answer writes v as JSON. Its error is that of writing, as of a client that left.
+func Answer(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return nil
+}
+
 // Methods answers a request with what its method's function returns, as JSON. Other methods get what Allow says of them.
 type Methods map[string]func(r *http.Request) (any, error)
 
@@ -68,15 +77,6 @@ func Read(r *http.Request, limit int64, v any) error {
 		return Refuse(http.StatusRequestEntityTooLarge, "the body is longer than %d bytes", tooLong.Limit)
 	}
 	return Refuse(http.StatusBadRequest, "reading the body: %w", err)
-}
-
-// Answer writes v as JSON. Its error is that of writing, as of a client that left.
-func Answer(w http.ResponseWriter, v any) error {
-	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(v); err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
-	}
-	return nil
 }
 
 // Interface guard
