@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
+	"github.com/gatehouse-proxy/gatehouse/modules/logship"
 	"github.com/gatehouse-proxy/gatehouse/modules/logship/httppost"
 	"github.com/gatehouse-proxy/gatehouse/modules/logship/logshiptest"
 	"github.com/gatehouse-proxy/gatehouse/plugins/sinks/elasticsearch"
@@ -143,10 +144,7 @@ func TestAnswers(t *testing.T) {
 	item := func(status int, kind, reason string) http.HandlerFunc {
 		return sinkstest.Answer(200, fmt.Sprintf(`{"errors":true,"items":[{"create":{"status":%d,"error":{"type":%q,"reason":%q}}}]}`, status, kind, reason))
 	}
-	tests := map[string]struct {
-		answer http.HandlerFunc
-		want   string
-	}{
+	sinkstest.Answers(t, map[string]sinkstest.Case{
 		"created":              {sinkstest.Answer(200, `{"errors":false,"items":[{"create":{"status":201}}]}`), sinkstest.Taken},
 		"conflict":             {item(409, "version_conflict_engine_exception", "document already exists"), sinkstest.Taken},
 		"another conflict":     {item(409, "resource_already_exists_exception", ""), sinkstest.Again},
@@ -175,25 +173,9 @@ func TestAnswers(t *testing.T) {
 		"whole batch refused":  {sinkstest.Answer(400, "malformed"), sinkstest.Rejected},
 		"whole batch too long": {sinkstest.Answer(413, ""), sinkstest.Rejected},
 		"busy":                 {sinkstest.Answer(429, "", "Retry-After", "7"), "7s"},
-	}
-	for name, answer := range sinkstest.Nonsense() {
-		tests[name] = struct {
-			answer http.HandlerFunc
-			want   string
-		}{answer, sinkstest.Again}
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			s := gatehousetest.Provision(t, &elasticsearch.Sink{Config: httppost.Config{URL: sinkstest.Serve(t, test.answer)}})
-			err := s.Send(t.Context(), logshiptest.Batch(1, "{}"))
-			if got := sinkstest.Meaning(err); got != test.want {
-				t.Errorf("%v means %s, want %s", err, got, test.want)
-			}
-			if err != nil && len(err.Error()) > 1000 {
-				t.Errorf("the error has %d bytes", len(err.Error()))
-			}
-		})
-	}
+	}, func(t *testing.T, url string) logship.Sink {
+		return gatehousetest.Provision(t, &elasticsearch.Sink{Config: httppost.Config{URL: url}})
+	})
 }
 
 func TestRequest(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
+	"github.com/gatehouse-proxy/gatehouse/modules/logship"
 	"github.com/gatehouse-proxy/gatehouse/modules/logship/httppost"
 	"github.com/gatehouse-proxy/gatehouse/modules/logship/logshiptest"
 	"github.com/gatehouse-proxy/gatehouse/plugins/sinks/loki"
@@ -213,10 +214,7 @@ func TestMetadataIsBounded(t *testing.T) {
 }
 
 func TestAnswers(t *testing.T) {
-	tests := map[string]struct {
-		answer http.HandlerFunc
-		want   string
-	}{
+	sinkstest.Answers(t, map[string]sinkstest.Case{
 		"taken":     {sinkstest.Answer(204, ""), sinkstest.Taken},
 		"200":       {sinkstest.Answer(200, ""), sinkstest.Taken},
 		"too far":   {sinkstest.Answer(400, "entry too far behind"), sinkstest.Rejected},
@@ -229,21 +227,9 @@ func TestAnswers(t *testing.T) {
 		"rate limit":  {sinkstest.Answer(429, "Ingestion rate limit exceeded"), sinkstest.Again},
 		"with delay":  {sinkstest.Answer(429, "", "Retry-After", "3"), "3s"},
 		"unavailable": {sinkstest.Answer(503, "", "Retry-After", "Mon, 02 Jan 2006 15:04:05 GMT"), "0s"},
-	}
-	for name, answer := range sinkstest.Nonsense() {
-		tests[name] = struct {
-			answer http.HandlerFunc
-			want   string
-		}{answer, sinkstest.Again}
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			sink := gatehousetest.Provision(t, &loki.Sink{Config: httppost.Config{URL: sinkstest.Serve(t, test.answer)}})
-			if err := sink.Send(t.Context(), logshiptest.Batch(1, "{}")); sinkstest.Meaning(err) != test.want {
-				t.Errorf("%v means %s, want %s", err, sinkstest.Meaning(err), test.want)
-			}
-		})
-	}
+	}, func(t *testing.T, url string) logship.Sink {
+		return gatehousetest.Provision(t, &loki.Sink{Config: httppost.Config{URL: url}})
+	})
 }
 
 func TestConfig(t *testing.T) {
