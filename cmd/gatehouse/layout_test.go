@@ -28,7 +28,8 @@ const (
 
 // helpers are the packages under modules/ that every host may import.
 var helpers = []string{
-	"adminapi", "adminclient", "backend", "clientaddr", "decision", "directive", "gatehousetest", "lease", "meter", "processors", "refusal",
+	"adminapi", "adminclient", "backend", "clientaddr", "decision", "directive", "gatehousetest", "lease", "meter", "processors",
+	"processwide", "refusal",
 }
 
 // pkg is what `go list -json` tells of a package; test files' imports are not in Imports.

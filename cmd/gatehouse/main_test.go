@@ -4,7 +4,6 @@
 package main_test
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -62,7 +61,7 @@ func binary(t testing.TB) string {
 type process struct {
 	t        testing.TB
 	cmd      *exec.Cmd
-	out, err lockedBuffer
+	out, err gatehousetest.Buffer
 	ended    chan struct{} // closed after Wait
 }
 
@@ -139,22 +138,4 @@ func eventually(t testing.TB, limit time.Duration, what string, done func() bool
 			t.Fatalf("waited %s in vain until %s", limit, what)
 		}
 	}
-}
-
-// lockedBuffer collects what a process prints while a test reads it.
-type lockedBuffer struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

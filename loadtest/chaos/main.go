@@ -21,13 +21,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
 )
@@ -47,34 +44,23 @@ func main() {
 		runProxy()
 		return
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	lab.Main(run)
 }
 
 // run is the program without its process. The result is the exit status: 2 for a wrong command line, 1 for a failure or a
 // broken promise.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s, err := parse(args, stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	if err != nil {
-		lab.Say(stderr, "chaos: %v", err)
-		return 2
-	}
-	found, err := s.checkAndTry(ctx, stderr)
-	if found != nil {
-		lab.Say(stdout, "%s", found)
-	}
-	if err == nil {
-		err = found.verdict()
-	}
-	if err = lab.Interrupted(ctx, err); err != nil {
-		lab.Say(stderr, "chaos: %v", err)
-		return 1
-	}
-	return 0
+	return lab.Status("chaos", stderr, err, func() error {
+		found, err := s.checkAndTry(ctx, stderr)
+		if found != nil {
+			lab.Say(stdout, "%s", found)
+		}
+		if err == nil {
+			err = found.verdict()
+		}
+		return lab.Interrupted(ctx, err)
+	})
 }
 
 // checkAndTry is one run, where it can be.
@@ -82,8 +68,8 @@ func (s settings) checkAndTry(ctx context.Context, progress io.Writer) (*finding
 	if err := lab.EnoughCores(s.short); err != nil {
 		return nil, err
 	}
-	if lab.Find("redis-server") == "" {
-		return nil, errors.New("redis-server is missing: install its package, redis-server")
+	if _, err := lab.NeedRedis(); err != nil {
+		return nil, err
 	}
 	return s.try(ctx, progress)
 }

@@ -7,32 +7,19 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab/labtest"
 )
 
 func TestParse(t *testing.T) {
-	for _, test := range []struct {
-		line, short string
-		want        string // of the error, or empty
-		cycles      int
-	}{
-		{cycles: 4},
-		{short: "1", cycles: 1},
-		{line: "-cycles 2", short: "1", cycles: 2},
-		{line: "-cycles -1", want: "expected cycles above 0"},
-		{line: "-rate 1", want: "10 to 5000 GETs"},
-		{line: "now", want: `unexpected argument "now"`},
-	} {
-		t.Run(test.line+test.short, func(t *testing.T) {
-			t.Setenv("SHORT", test.short)
-			s, err := parse(strings.Fields(test.line), io.Discard)
-			switch {
-			case test.want == "" && (err != nil || s.cycles != test.cycles):
-				t.Errorf("%d cycles, %v", s.cycles, err)
-			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
-				t.Errorf("error %v, want %q", err, test.want)
-			}
-		})
-	}
+	labtest.Parse(t, parse, []labtest.CommandLine[settings]{
+		{Check: func(s settings) bool { return s.cycles == 4 }},
+		{Short: "1", Check: func(s settings) bool { return s.cycles == 1 }},
+		{Line: "-cycles 2", Short: "1", Check: func(s settings) bool { return s.cycles == 2 }},
+		{Line: "-cycles -1", Want: "expected cycles above 0"},
+		{Line: "-rate 1", Want: "10 to 5000 GETs"},
+		{Line: "now", Want: `unexpected argument "now"`},
+	})
 }
 
 // Every promise fails a run of Gatehouse, and each that the control must break fails a control that kept it.
@@ -101,7 +88,7 @@ func TestAMissingRedisIsSaidInOneLine(t *testing.T) {
 	if got := run(t.Context(), []string{"-short"}, io.Discard, &said); got != 1 {
 		t.Errorf("status %d, want 1", got)
 	}
-	if text := said.String(); !strings.Contains(text, "install its package") || strings.Count(text, "\n") != 1 {
+	if text := said.String(); !strings.Contains(text, "its package is called redis-server") || strings.Count(text, "\n") != 1 {
 		t.Errorf("it says %q", text)
 	}
 }

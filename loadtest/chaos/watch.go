@@ -138,12 +138,8 @@ func (l *load) follow(late *count, what string, so func(*proxy) bool) {
 func (l *load) purge(ctx context.Context) error {
 	for i, p := range l.proxies {
 		uri := fmt.Sprintf("/cache/max-age?age=3600&n=%s-%d", strconv.FormatInt(time.Now().UnixNano(), 36), i)
-		for _, q := range l.proxies {
-			for range 2 {
-				if _, _, _, err := l.request(l.client, q, http.MethodGet, uri); err != nil {
-					return fmt.Errorf("filling the cache of proxy %d: %w", q.number, err)
-				}
-			}
+		if err := l.fill(uri); err != nil {
+			return err
 		}
 		version, err := l.change(ctx)
 		if err != nil {
@@ -167,6 +163,18 @@ func (l *load) purge(ctx context.Context) error {
 		for _, q := range l.proxies {
 			if !l.control && !fresh(q) {
 				l.found.stale.note("proxy %d served a stale answer after a fresh one", q.number)
+			}
+		}
+	}
+	return nil
+}
+
+// fill has every proxy store an answer.
+func (l *load) fill(uri string) error {
+	for _, q := range l.proxies {
+		for range 2 {
+			if _, _, _, err := l.request(l.client, q, http.MethodGet, uri); err != nil {
+				return fmt.Errorf("filling the cache of proxy %d: %w", q.number, err)
 			}
 		}
 	}

@@ -159,12 +159,11 @@ func (w *world) startProxies(ctx context.Context) error {
 
 // startRedis starts it with what it kept, and waits until it answers.
 func (w *world) startRedis(ctx context.Context) error {
-	program := lab.Find("redis-server")
-	if program == "" {
-		return errors.New("redis-server is not installed (its package is called redis-server)")
+	program, err := lab.NeedRedis()
+	if err != nil {
+		return err
 	}
 	host, port, _ := strings.Cut(w.address, ":")
-	var err error
 	w.redis, err = lab.StartCommand(exec.Command(program, "--bind", host, "--port", port, "--dir", w.folder, "--save", "",
 		"--appendonly", "yes", "--appendfsync", "always", "--protected-mode", "no"))
 	if err != nil {
@@ -322,13 +321,7 @@ http://:{PORT} {
 
 // everyProxy does one thing with each, at once.
 func (w *world) everyProxy(do func(*proxy) error) error {
-	failed := make([]error, len(w.proxies))
-	var group sync.WaitGroup
-	for i, p := range w.proxies {
-		group.Go(func() { failed[i] = do(p) })
-	}
-	group.Wait()
-	return errors.Join(failed...)
+	return lab.Each(w.proxies, do)
 }
 
 // client keeps connections to the proxies. It follows no redirects and undoes no compression.

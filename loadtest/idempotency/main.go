@@ -13,7 +13,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -101,8 +100,8 @@ func run() error {
 	if *cost {
 		return lab.Interrupted(ctx, s.measureCost(ctx))
 	}
-	if lab.Find("redis-server") == "" {
-		return errors.New("redis-server is missing: install its package, redis-server")
+	if _, err := lab.NeedRedis(); err != nil {
+		return err
 	}
 	found, err := s.try(ctx)
 	if found.took > 0 {

@@ -12,11 +12,49 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 )
+
+// ErrMissed is the end of a run that measured what is worse than promised.
+var ErrMissed = errors.New("a promised figure was missed")
+
+// Main runs a program until it ends, or a signal has it stop; a second signal ends the process at once.
+func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) (status int)) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Status does what a command line asks for, unless its parser returned an error. The result is the program's exit status: 2 for
+// a wrong command line, 1 for a failure, whose error it prints in one line that begins with the program's name.
+func Status(name string, stderr io.Writer, parsing error, do func() error) int {
+	status, err := 2, parsing
+	if err == nil {
+		status, err = 1, do()
+	}
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	Say(stderr, "%s: %v", name, err)
+	return status
+}
+
+// Each does one thing with all of them, at once, and returns their errors.
+func Each[T any](all []T, do func(T) error) error {
+	errs := make([]error, len(all))
+	var group sync.WaitGroup
+	for i, one := range all {
+		group.Go(func() { errs[i] = do(one) })
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
 
 // Say prints a line of progress. It drops the error: with stderr gone, the status is what remains.
 func Say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }

@@ -4,6 +4,9 @@
 package lab
 
 import (
+	"errors"
+	"flag"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -48,5 +51,41 @@ func TestTool(t *testing.T) {
 	}
 	if got, err := Tool(file); err != nil || got != file {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	failed := errors.New("it broke")
+	for _, test := range []struct {
+		parsing, doing error
+		status         int
+		said           string
+	}{
+		{},
+		{parsing: flag.ErrHelp},
+		{parsing: failed, status: 2, said: "bench: it broke\n"},
+		{doing: failed, status: 1, said: "bench: it broke\n"},
+		{doing: flag.ErrHelp}, // of a program within
+	} {
+		var said strings.Builder
+		done := false
+		status := Status("bench", &said, test.parsing, func() error { done = true; return test.doing })
+		if status != test.status || said.String() != test.said || done != (test.parsing == nil) {
+			t.Errorf("%v, %v: status %d, it says %q, done: %v", test.parsing, test.doing, status, said.String(), done)
+		}
+	}
+}
+
+func TestEachDoesAllAtOnce(t *testing.T) {
+	met := make(chan int)
+	err := Each([]int{1, 2}, func(n int) error {
+		select { // each waits for the other one
+		case met <- n:
+		case <-met:
+		}
+		return fmt.Errorf("no %d", n)
+	})
+	if err == nil || err.Error() != "no 1\nno 2" {
+		t.Errorf("got %v", err)
 	}
 }

@@ -5,7 +5,9 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path"
@@ -54,7 +56,32 @@ func Find(name string) string {
 	return ""
 }
 
-// Tool looks for a program that `make tools` builds, and then on PATH.
+// NotInstalled says that a program is not there, and how to get it.
+func NotInstalled(title, ofPackage string) string {
+	return title + " is not installed (its package is called " + ofPackage + ")"
+}
+
+// NeedRedis returns the path of redis-server; the error says how to get it.
+func NeedRedis() (string, error) {
+	const program = "redis-server"
+	path := Find(program)
+	if path == "" {
+		return "", errors.New(NotInstalled(program, program))
+	}
+	return path, nil
+}
+
+// Remove removes the folder of what was built, if there is one; a failure is only told.
+func Remove(folder string, progress io.Writer) {
+	if folder == "" {
+		return
+	}
+	if err := os.RemoveAll(folder); err != nil {
+		Say(progress, "removing what was built: %v", err)
+	}
+}
+
+// Tool looks for a program that `make load-tools` builds, and then on PATH.
 func Tool(file string) (string, error) {
 	if info, err := os.Stat(file); err == nil && !info.IsDir() {
 		return filepath.Abs(file)

@@ -29,8 +29,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
@@ -54,12 +52,28 @@ func main() {
 		runProxy()
 		return
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	lab.Main(run)
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	s, err := parse(args, stderr)
+	return lab.Status("logs", stderr, err, func() error {
+		if s.slow {
+			return s.runSlow(ctx, stdout)
+		}
+		results, err := s.measure(ctx, func(format string, a ...any) { lab.Say(stderr, format, a...) })
+		if len(results) > 0 {
+			printResults(stdout, results)
+		}
+		if err == nil {
+			err = errors.Join(judge(results), judgeMemory(results))
+		}
+		return err
+	})
+}
+
+// parse reads the command line.
+func parse(args []string, help io.Writer) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("logs", flag.ContinueOnError)
 	flags.IntVar(&s.rate, "rate", 1000, "requests a second")
@@ -71,36 +85,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.BoolVar(&s.slow, "slow", false, "measure what clients notice of bad sinks instead")
 	flags.DurationVar(&s.round, "round", 2*time.Second, "how long each turn of a sink in -slow lasts")
 	flags.IntVar(&s.rounds, "rounds", 24, "how many turns each sink has")
-	err := lab.Parse(flags, args, stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	if err != nil {
-		lab.Say(stderr, "logs: %v", err)
-		return 2
+	if err := lab.Parse(flags, args, help); err != nil {
+		return s, err
 	}
 	if s.control == 0 {
 		s.control = s.rate
 	}
-	if err := s.check(); err != nil {
-		lab.Say(stderr, "logs: %v", err)
-		return 2
-	}
-	if s.slow {
-		return s.runSlow(ctx, stdout, stderr)
-	}
-	results, err := s.measure(ctx, func(format string, a ...any) { lab.Say(stderr, format, a...) })
-	if len(results) > 0 {
-		printResults(stdout, results)
-	}
-	if err == nil {
-		err = errors.Join(judge(results), judgeMemory(results))
-	}
-	if err != nil {
-		lab.Say(stderr, "logs: %v", err)
-		return 1
-	}
-	return 0
+	return s, s.check()
 }
 
 // check is what has to hold before anything starts.
@@ -108,8 +99,10 @@ func (s settings) check() error {
 	if s.rate < 1 || s.control < 1 || s.outage <= 0 || s.kills < 0 || s.reloads < 0 || s.spool < 0 || s.round <= 0 || s.rounds < 1 {
 		return errors.New("expected rates, times and rounds above 0, and no number below it")
 	}
-	if !s.slow && lab.Find("redis-server") == "" {
-		return errors.New("redis-server is missing: install its package, redis-server")
+	if !s.slow {
+		if _, err := lab.NeedRedis(); err != nil {
+			return err
+		}
 	}
 	return lab.EnoughCores(lab.Short())
 }

@@ -82,7 +82,7 @@ func TestJudgeSlow(t *testing.T) {
 
 func TestBadInputIsSaidInOneLine(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	for args, want := range map[string]string{"": "install its package", "-rate 0": "above 0", "now": "unexpected argument"} {
+	for args, want := range map[string]string{"": "its package is called redis-server", "-rate 0": "above 0", "now": "unexpected argument"} {
 		var said strings.Builder
 		if got := run(t.Context(), strings.Fields(args), io.Discard, &said); got != 2 {
 			t.Errorf("%q: status %d, want 2", args, got)

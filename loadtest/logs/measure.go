@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
@@ -154,20 +153,11 @@ func (b *bench) stop() {
 	}
 }
 
-// each does one thing with every arm at once.
-func (b *bench) each(do func(*arm) error) error {
-	errs := make([]error, len(b.arms))
-	var all sync.WaitGroup
-	for i, a := range b.arms {
-		all.Go(func() { errs[i] = do(a) })
-	}
-	all.Wait()
-	return errors.Join(errs...)
+func (b *bench) away() { _ = lab.Each(b.arms, func(a *arm) error { a.receiver.shut(); return nil }) }
+
+func (b *bench) back() error {
+	return lab.Each(b.arms, func(a *arm) error { return a.receiver.open() })
 }
-
-func (b *bench) away() { _ = b.each(func(a *arm) error { a.receiver.shut(); return nil }) }
-
-func (b *bench) back() error { return b.each(func(a *arm) error { return a.receiver.open() }) }
 
 // outage has the receivers away for that long, and until as many lines are waiting as the rate makes in that time.
 func (b *bench) outage(ctx context.Context) error {
@@ -187,7 +177,7 @@ func (b *bench) outage(ctx context.Context) error {
 }
 
 func (b *bench) kill(ctx context.Context) error {
-	return b.each(func(a *arm) error {
+	return lab.Each(b.arms, func(a *arm) error {
 		for range b.kills {
 			if pause(ctx, 300*time.Millisecond); ctx.Err() != nil {
 				return nil
@@ -202,7 +192,7 @@ func (b *bench) kill(ctx context.Context) error {
 }
 
 func (b *bench) reload(ctx context.Context) error {
-	return b.each(func(a *arm) error {
+	return lab.Each(b.arms, func(a *arm) error {
 		for range b.reloads {
 			if err := a.proxy.reload(); err != nil {
 				return err
@@ -224,7 +214,7 @@ func (b *bench) terminate(ctx context.Context) error {
 	}
 	resumed := make(chan error, 1)
 	time.AfterFunc(time.Second, func() { resumed <- b.db.signal(syscall.SIGCONT) })
-	err := b.each(func(a *arm) error {
+	err := lab.Each(b.arms, func(a *arm) error {
 		a.proxy.end(syscall.SIGTERM)
 		return a.proxy.start()
 	})

@@ -91,17 +91,14 @@ func sinks() (places []place, err error) {
 	return append(places, place{name: "(no log)"}), nil
 }
 
-func (s settings) runSlow(ctx context.Context, stdout, stderr io.Writer) int {
+func (s settings) runSlow(ctx context.Context, stdout io.Writer) error {
 	subjects, err := s.measureSlow(ctx)
 	for _, x := range subjects {
 		defer x.proxy.end(syscall.SIGKILL)
 	}
 	rounds := whole(subjects)
-	if err != nil {
-		lab.Say(stderr, "logs: %v", lab.Interrupted(ctx, err))
-		if ctx.Err() == nil || rounds == 0 {
-			return 1
-		}
+	if err = lab.Interrupted(ctx, err); err != nil && (ctx.Err() == nil || rounds == 0) {
+		return err
 	}
 	_, _ = fmt.Fprintf(stdout, "| sink | requests | client p99, median of %d turns | to healthy | p99 of all | memory: RSS, anonymous, most |\n| --- | ---: | ---: | ---: | ---: | ---: |\n", rounds)
 	for _, x := range subjects {
@@ -111,14 +108,10 @@ func (s settings) runSlow(ctx context.Context, stdout, stderr io.Writer) int {
 	}
 	spread := spread(subjects[0], subjects[1])
 	_, _ = fmt.Fprintf(stdout, "\nTwo healthy ones differ by %.1f %% (A/A); allowed are %.1f %%.\n", 100*spread, 100*max(spread, tolerance))
-	if ctx.Err() != nil {
-		return 1
+	if err != nil {
+		return err
 	}
-	if err := judgeSlow(subjects, spread); err != nil {
-		_, _ = fmt.Fprintf(stderr, "logs: %v\n", err)
-		return 1
-	}
-	return 0
+	return judgeSlow(subjects, spread)
 }
 
 // whole drops turns of a round that not all of them had, and returns how many are left.

@@ -21,11 +21,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
@@ -132,26 +129,11 @@ type settings struct {
 	control   bool
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
+func main() { lab.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s, err := parse(args, stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	if err != nil {
-		lab.Say(stderr, "scenarios: %v", err)
-		return 2
-	}
-	if err := all(ctx, s, stdout, stderr); err != nil {
-		lab.Say(stderr, "scenarios: %v", err)
-		return 1
-	}
-	return 0
+	return lab.Status("scenarios", stderr, err, func() error { return all(ctx, s, stdout, stderr) })
 }
 
 // shortScale is how long scenarios take with SHORT=1.

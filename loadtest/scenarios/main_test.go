@@ -13,36 +13,20 @@ import (
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab/labtest"
 )
 
 func TestParse(t *testing.T) {
-	for _, test := range []struct {
-		line, short string
-		want        string // of the error, or empty
-		check       func(settings) bool
-	}{
-		{check: func(s settings) bool {
+	labtest.Parse(t, parse, []labtest.CommandLine[settings]{
+		{Check: func(s settings) bool {
 			return s.scale == 1 && !strings.Contains(lab.Names(s.scenarios), "soak") && len(s.scenarios) == len(scenarios())-2
 		}},
-		{short: "1", check: func(s settings) bool { return s.scale == shortScale }},
-		{line: "-scale 0.5", short: "1", check: func(s settings) bool { return s.scale == 0.5 }},
-		{line: "bans soak", check: func(s settings) bool { return lab.Names(s.scenarios) == "soak,bans" }},
-		{line: "-scale 0", want: "-scale: 0 is not between"},
-		{line: "fire", want: `"fire" is none of smoke,`},
-	} {
-		t.Run(test.line+test.short, func(t *testing.T) {
-			t.Setenv("SHORT", test.short)
-			s, err := parse(strings.Fields(test.line), io.Discard)
-			switch {
-			case test.want == "" && err != nil:
-				t.Error(err)
-			case test.want == "" && !test.check(s):
-				t.Errorf("got %+v", s)
-			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
-				t.Errorf("error %v, want %q", err, test.want)
-			}
-		})
-	}
+		{Short: "1", Check: func(s settings) bool { return s.scale == shortScale }},
+		{Line: "-scale 0.5", Short: "1", Check: func(s settings) bool { return s.scale == 0.5 }},
+		{Line: "bans soak", Check: func(s settings) bool { return lab.Names(s.scenarios) == "soak,bans" }},
+		{Line: "-scale 0", Want: "-scale: 0 is not between"},
+		{Line: "fire", Want: `"fire" is none of smoke,`},
+	})
 }
 
 // Every script has its line in the table and every line its script and configuration.

@@ -103,12 +103,7 @@ func (b *bench) close() {
 	if b.server != nil {
 		b.server.Stop()
 	}
-	if b.folder == "" {
-		return
-	}
-	if err := os.RemoveAll(b.folder); err != nil {
-		lab.Say(b.progress, "removing what was built: %v", err)
-	}
+	lab.Remove(b.folder, b.progress)
 }
 
 // choose keeps the comparisons that can be measured here.

@@ -129,11 +129,11 @@ func (p programs) path(of program) string {
 func (p programs) missing(c contender, modules []string) string {
 	switch {
 	case c.program == nginx && p.nginx == "":
-		return "nginx is not installed (its package is called nginx)"
+		return lab.NotInstalled("nginx", "nginx")
 	case c.program == haproxy && p.haproxy == "":
-		return "HAProxy is not installed (its package is called haproxy)"
+		return lab.NotInstalled("HAProxy", "haproxy")
 	case c.redis && p.redis == "":
-		return "redis-server is not installed (its package is called redis-server)"
+		return lab.NotInstalled("redis-server", "redis-server")
 	}
 	for _, id := range c.needs {
 		if !slices.Contains(modules, id) {

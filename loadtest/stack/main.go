@@ -21,10 +21,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
@@ -42,38 +39,16 @@ type settings struct {
 	soak        time.Duration // 0: compare instead
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
+func main() { lab.Main(run) }
 
 // run is the program without its process. The result is the exit status: 2 for a wrong command line, 1 for a failure or
 // a missed figure.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == "targets" {
-		return status(stderr, printTargets(args[1:], stdout, stderr))
+		return lab.Status("stack", stderr, nil, func() error { return printTargets(args[1:], stdout, stderr) })
 	}
 	s, err := parse(args, stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	if err != nil {
-		lab.Say(stderr, "stack: %v", err)
-		return 2
-	}
-	return status(stderr, load(ctx, s, stdout, stderr))
-}
-
-// errMissed is reported after its table was printed.
-var errMissed = errors.New("a promised figure was missed")
-
-func status(stderr io.Writer, err error) int {
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	lab.Say(stderr, "stack: %v", err)
-	return 1
+	return lab.Status("stack", stderr, err, func() error { return load(ctx, s, stdout, stderr) })
 }
 
 // load measures and reports.
@@ -94,7 +69,7 @@ func load(ctx context.Context, s settings, stdout, progress io.Writer) error {
 	r := b.report(blocks, err == nil, before)
 	_, printErr := io.WriteString(stdout, r.markdown())
 	if err = errors.Join(err, printErr, r.write(s.output)); err == nil && !lab.AllMet(r.verdicts) {
-		err = errMissed
+		err = lab.ErrMissed
 	}
 	lab.Say(progress, "the report is %s/report.html", s.output)
 	return err

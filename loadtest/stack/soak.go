@@ -133,7 +133,7 @@ func (b *bench) soakAndReport(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	if !lab.AllMet(s.verdicts()) {
-		return errMissed
+		return lab.ErrMissed
 	}
 	return nil
 }

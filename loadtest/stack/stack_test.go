@@ -16,41 +16,24 @@ import (
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab/labtest"
 )
 
 func TestParse(t *testing.T) {
-	for _, test := range []struct {
-		line, rounds, short string
-		want                string // of the error, or empty
-		check               func(settings) bool
-	}{
-		{check: func(s settings) bool { return s.rounds == 5 && !s.short && len(s.comparisons) == len(comparisons()) }},
-		{short: "1", check: func(s settings) bool { return s.rounds == 1 && len(s.comparisons) < len(comparisons()) }},
-		{rounds: "7", check: func(s settings) bool { return s.rounds == 7 }},
-		{line: "-comparisons hit,again", check: func(s settings) bool { return lab.Names(s.comparisons) == "again,hit" }},
-		{line: "-short -comparisons all_loaded", check: func(s settings) bool { return lab.Names(s.comparisons) == "all_loaded" }},
-		{line: "-each", short: "1", check: func(s settings) bool { return len(s.comparisons) == len(alone())+1 }},
-		{line: "-soak 10m", check: func(s settings) bool { return s.soak == 10*time.Minute }},
-		{line: "-soak 1s", want: "-soak: 1s is less than"},
-		{line: "-rounds -1", want: "above 0"},
-		{line: "-rate 1", want: "-rate: 1 is not between"},
-		{line: "-comparisons fire", want: `"fire" is none of again,`},
-		{line: "now", want: `unexpected argument "now"`},
-	} {
-		t.Run(test.line+test.rounds+test.short, func(t *testing.T) {
-			t.Setenv("ROUNDS", test.rounds)
-			t.Setenv("SHORT", test.short)
-			s, err := parse(strings.Fields(test.line), io.Discard)
-			switch {
-			case test.want == "" && err != nil:
-				t.Error(err)
-			case test.want == "" && !test.check(s):
-				t.Errorf("got %+v", s)
-			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
-				t.Errorf("error %v, want %q", err, test.want)
-			}
-		})
-	}
+	labtest.Parse(t, parse, []labtest.CommandLine[settings]{
+		{Check: func(s settings) bool { return s.rounds == 5 && !s.short && len(s.comparisons) == len(comparisons()) }},
+		{Short: "1", Check: func(s settings) bool { return s.rounds == 1 && len(s.comparisons) < len(comparisons()) }},
+		{Rounds: "7", Check: func(s settings) bool { return s.rounds == 7 }},
+		{Line: "-comparisons hit,again", Check: func(s settings) bool { return lab.Names(s.comparisons) == "again,hit" }},
+		{Line: "-short -comparisons all_loaded", Check: func(s settings) bool { return lab.Names(s.comparisons) == "all_loaded" }},
+		{Line: "-each", Short: "1", Check: func(s settings) bool { return len(s.comparisons) == len(alone())+1 }},
+		{Line: "-soak 10m", Check: func(s settings) bool { return s.soak == 10*time.Minute }},
+		{Line: "-soak 1s", Want: "-soak: 1s is less than"},
+		{Line: "-rounds -1", Want: "above 0"},
+		{Line: "-rate 1", Want: "-rate: 1 is not between"},
+		{Line: "-comparisons fire", Want: `"fire" is none of again,`},
+		{Line: "now", Want: `unexpected argument "now"`},
+	})
 }
 
 func TestEveryComparisonHasItsContendersAndTheirFiles(t *testing.T) {

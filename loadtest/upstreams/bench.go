@@ -61,12 +61,7 @@ func (b *bench) close() {
 	if b.origins != nil {
 		b.origins.Running.Stop()
 	}
-	if b.folder == "" {
-		return
-	}
-	if err := os.RemoveAll(b.folder); err != nil {
-		lab.Say(b.progress, "removing what was built: %v", err)
-	}
+	lab.Remove(b.folder, b.progress)
 }
 
 // choose keeps the contenders that can be measured here.

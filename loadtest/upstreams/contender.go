@@ -166,9 +166,9 @@ type programs struct {
 func (p programs) missing(c contender, modules []string) string {
 	switch {
 	case c.kind == nginx && p.nginx == "":
-		return "nginx is not installed (its package is called nginx)"
+		return lab.NotInstalled("nginx", "nginx")
 	case c.kind == haproxy && p.haproxy == "":
-		return "HAProxy is not installed (its package is called haproxy)"
+		return lab.NotInstalled("HAProxy", "haproxy")
 	}
 	for _, policy := range c.needs {
 		if !slices.Contains(modules, "http.reverse_proxy.selection_policies."+policy) {

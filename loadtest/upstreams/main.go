@@ -22,8 +22,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
@@ -39,36 +37,24 @@ type settings struct {
 	contenders []contender
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
+func main() { lab.Main(run) }
 
 // run is the program without its process. The result is the exit status: 2 for a wrong command line, 1 for a failure or
 // a missed figure.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s, err := parse(args, stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	if err != nil {
-		lab.Say(stderr, "upstreams: %v", err)
-		return 2
-	}
-	var b *bench
-	var met bool
-	if b, err = prepare(ctx, s, stderr); err == nil {
-		met, err = b.report(ctx, stdout)
-		b.close()
-	}
-	if err = lab.Interrupted(ctx, err); err != nil {
-		lab.Say(stderr, "upstreams: %v", err)
-	}
-	if err != nil || !met {
-		return 1
-	}
-	return 0
+	return lab.Status("upstreams", stderr, err, func() error {
+		b, err := prepare(ctx, s, stderr)
+		if err != nil {
+			return lab.Interrupted(ctx, err)
+		}
+		defer b.close()
+		met, err := b.report(ctx, stdout)
+		if err == nil && !met {
+			err = lab.ErrMissed
+		}
+		return lab.Interrupted(ctx, err)
+	})
 }
 
 // parse reads the command line; ROUNDS and SHORT of the environment are the defaults of their flags.

@@ -10,46 +10,29 @@ import (
 	"testing"
 
 	"github.com/gatehouse-proxy/gatehouse/loadtest/lab"
+	"github.com/gatehouse-proxy/gatehouse/loadtest/lab/labtest"
 )
 
 func TestParse(t *testing.T) {
-	for _, test := range []struct {
-		line, rounds, short string
-		want                string // of the error, or empty
-		check               func(settings) bool
-	}{
-		{check: func(s settings) bool {
+	labtest.Parse(t, parse, []labtest.CommandLine[settings]{
+		{Check: func(s settings) bool {
 			return s.rounds == 3 && !s.short && len(s.scenarios) == 3 && len(s.contenders) == 5
 		}},
-		{line: "-cost", check: func(s settings) bool { return s.rounds == costRounds && s.contenders[1].name == again }},
-		{rounds: "7", short: "1", check: func(s settings) bool { return s.rounds == 7 && s.short }},
-		{line: "-rounds 2", rounds: "7", check: func(s settings) bool { return s.rounds == 2 }},
+		{Line: "-cost", Check: func(s settings) bool { return s.rounds == costRounds && s.contenders[1].name == again }},
+		{Rounds: "7", Short: "1", Check: func(s settings) bool { return s.rounds == 7 && s.short }},
+		{Line: "-rounds 2", Rounds: "7", Check: func(s settings) bool { return s.rounds == 2 }},
 		{
-			line: "-scenarios stalls,slow -contenders nginx",
-			check: func(s settings) bool {
+			Line: "-scenarios stalls,slow -contenders nginx",
+			Check: func(s settings) bool {
 				return lab.Names(s.scenarios) == "slow,stalls" && lab.Names(s.contenders) == "nginx"
 			},
 		},
-		{line: "-rounds -1", want: "above 0"},
-		{rounds: "many", want: `ROUNDS: "many"`},
-		{line: "-contenders traefik", want: `"traefik" is none of least_response_time,`},
-		{line: "-scenarios fire", want: `"fire" is none of slow,`},
-		{line: "now", want: `unexpected argument "now"`},
-	} {
-		t.Run(test.line+test.rounds, func(t *testing.T) {
-			t.Setenv("ROUNDS", test.rounds)
-			t.Setenv("SHORT", test.short)
-			s, err := parse(strings.Fields(test.line), io.Discard)
-			switch {
-			case test.want == "" && err != nil:
-				t.Error(err)
-			case test.want == "" && !test.check(s):
-				t.Errorf("got %+v", s)
-			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
-				t.Errorf("error %v, want %q", err, test.want)
-			}
-		})
-	}
+		{Line: "-rounds -1", Want: "above 0"},
+		{Rounds: "many", Want: `ROUNDS: "many"`},
+		{Line: "-contenders traefik", Want: `"traefik" is none of least_response_time,`},
+		{Line: "-scenarios fire", Want: `"fire" is none of slow,`},
+		{Line: "now", Want: `unexpected argument "now"`},
+	})
 	if _, err := parse([]string{"-h"}, io.Discard); err != flag.ErrHelp {
 		t.Errorf("-h: %v", err)
 	}

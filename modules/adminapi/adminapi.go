@@ -7,7 +7,10 @@ package adminapi
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -39,3 +42,42 @@ func Answer(w http.ResponseWriter, v any) error {
 	}
 	return nil
 }
+
+// Methods answers a request with what its method's function returns, as JSON. Other methods get what Allow says of them.
+type Methods map[string]func(r *http.Request) (any, error)
+
+// ServeHTTP implements caddy.AdminHandler.
+func (m Methods) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	if err := Allow(w, r, slices.Collect(maps.Keys(m))...); err != nil {
+		return err
+	}
+	answer, err := m[r.Method](r)
+	if err != nil {
+		return err
+	}
+	return Answer(w, answer)
+}
+
+// Read decodes the request's body, one JSON value with no member that v does not have, into v. A body of more than limit
+// bytes is refused with 413, any other fault with 400.
+func Read(r *http.Request, limit int64, v any) error {
+	decoder := json.NewDecoder(http.MaxBytesReader(nil, r.Body, limit))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(v)
+	if err == nil {
+		switch _, err = decoder.Token(); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err == nil:
+			err = errors.New("something follows the JSON value")
+		}
+	}
+	var tooLong *http.MaxBytesError
+	if errors.As(err, &tooLong) {
+		return Refuse(http.StatusRequestEntityTooLarge, "the body is longer than %d bytes", tooLong.Limit)
+	}
+	return Refuse(http.StatusBadRequest, "reading the body: %w", err)
+}
+
+// Interface guard
+var _ caddy.AdminHandler = Methods(nil)

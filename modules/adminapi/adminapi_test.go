@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -37,5 +38,52 @@ func TestAnswer(t *testing.T) {
 	}
 	if err := adminapi.Answer(w, func() {}); err == nil {
 		t.Error("what is no JSON was written")
+	}
+}
+
+func TestMethods(t *testing.T) {
+	methods := adminapi.Methods{
+		http.MethodGet:  func(*http.Request) (any, error) { return "got", nil },
+		http.MethodPost: func(*http.Request) (any, error) { return nil, adminapi.Refuse(http.StatusConflict, "taken") },
+	}
+	for method, want := range map[string]int{http.MethodGet: 0, http.MethodPost: http.StatusConflict, http.MethodPut: http.StatusMethodNotAllowed} {
+		w := httptest.NewRecorder()
+		err := methods.ServeHTTP(w, httptest.NewRequest(method, "/", nil))
+		var refused caddy.APIError
+		if errors.As(err, &refused); refused.HTTPStatus != want || (err == nil) != (w.Body.String() == "\"got\"\n") {
+			t.Errorf("%s: %v %q, want %d", method, err, w.Body, want)
+		}
+	}
+}
+
+func TestRead(t *testing.T) {
+	for body, want := range map[string]struct {
+		status int
+		text   string
+	}{
+		`{"n":7}`:                           {},
+		` {"n":7} `:                         {},
+		``:                                  {http.StatusBadRequest, "reading the body: EOF"},
+		`{"n":"7"}`:                         {http.StatusBadRequest, "cannot unmarshal"},
+		`{"n":7,"m":8}`:                     {http.StatusBadRequest, `unknown field "m"`},
+		`{"n":7}{"n":8}`:                    {http.StatusBadRequest, "something follows the JSON value"},
+		`{"n":7}x`:                          {http.StatusBadRequest, "invalid character"},
+		strings.Repeat(" ", 80):             {http.StatusRequestEntityTooLarge, "longer than 64 bytes"},
+		`{"n":7}` + strings.Repeat(" ", 80): {http.StatusRequestEntityTooLarge, "longer than 64 bytes"},
+	} {
+		var v struct {
+			N int `json:"n"`
+		}
+		err := adminapi.Read(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)), 64, &v)
+		if want.status == 0 {
+			if err != nil || v.N != 7 {
+				t.Errorf("%q: %v, %d", body, err, v.N)
+			}
+			continue
+		}
+		var refused caddy.APIError
+		if !errors.As(err, &refused) || refused.HTTPStatus != want.status || !strings.Contains(refused.Err.Error(), want.text) {
+			t.Errorf("%q: %v, want %d %s", body, err, want.status, want.text)
+		}
 	}
 }

@@ -4,7 +4,7 @@
 // Package adminclient is what the commands share: they ask the running proxy through its admin endpoint, and print tables
 // or, with --json, what it answered.
 //
-// A command with sub-commands calls AddFlags once; each sub-command calls New, then Do, then Print. An error that is
+// A command with sub-commands calls AddFlags once; each sub-command calls Ask, then Print. An error that is
 // returned from cobra's RunE is printed to stderr, and the process exits with 1.
 package adminclient
 
@@ -154,6 +154,15 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 		return fmt.Errorf("decoding the answer: %w", err)
 	}
 	return nil
+}
+
+// Ask sends one request, as Do does, to the endpoint that the command's flags name.
+func Ask(cmd *cobra.Command, method, path string, in, out any) error {
+	client, err := New(cmd)
+	if err != nil {
+		return err
+	}
+	return client.Do(cmd.Context(), method, path, in, out)
 }
 
 // Pages gets a whole list, page by page. read takes a page apart: what it lists and, unless it is the last one, what the

@@ -4,10 +4,8 @@
 package balance
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -57,7 +55,7 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 // Routes implements caddy.AdminRouter.
 func (a adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
-		{Pattern: upstreamsPath, Handler: caddy.AdminHandlerFunc(a.list)},
+		{Pattern: upstreamsPath, Handler: adminapi.Methods{http.MethodGet: a.list}},
 		{Pattern: drainPath, Handler: command(func(u *upstream, _ Command) { registered.drain(u) }, checkDrain)},
 		{Pattern: undrainPath, Handler: command(func(u *upstream, _ Command) { registered.undrain(u) }, checkDrain)},
 		{Pattern: weightPath, Handler: command(func(u *upstream, c Command) { registered.setWeight(u, c.Weight) }, checkWeigh)},
@@ -122,49 +120,28 @@ func checkWeigh(c Command) error {
 	return nil
 }
 
-func (adminAPI) list(w http.ResponseWriter, r *http.Request) error {
-	if err := adminapi.Allow(w, r, http.MethodGet); err != nil {
-		return err
-	}
-	return adminapi.Answer(w, registered.statuses())
-}
+func (adminAPI) list(*http.Request) (any, error) { return registered.statuses(), nil }
 
 // command makes a handler that checks the command and does it to the upstream that it names.
 func command(do func(*upstream, Command), check func(Command) error) caddy.AdminHandler {
-	return caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		if err := adminapi.Allow(w, r, http.MethodPost); err != nil {
-			return err
-		}
+	return adminapi.Methods{http.MethodPost: func(r *http.Request) (any, error) {
 		var c Command
-		if err := decode(http.MaxBytesReader(w, r.Body, maxCommand), &c); err != nil {
-			return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: fmt.Errorf("reading the command: %w", err)}
+		if err := adminapi.Read(r, maxCommand, &c); err != nil {
+			return nil, err
+		}
+		if c.Upstream == "" {
+			return nil, adminapi.Refuse(http.StatusBadRequest, "upstream is missing")
 		}
 		if err := check(c); err != nil {
-			return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
+			return nil, adminapi.Refuse(http.StatusBadRequest, "%w", err)
 		}
 		u, ok := registered.find(c.Upstream)
 		if !ok {
-			return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: unknownUpstream(c.Upstream, registered.known())}
+			return nil, adminapi.Refuse(http.StatusNotFound, "%w", unknownUpstream(c.Upstream, registered.known()))
 		}
 		do(u, c)
-		return adminapi.Answer(w, registered.status(u))
-	})
-}
-
-// decode reads exactly one JSON object with known members only.
-func decode(body io.Reader, c *Command) error {
-	d := json.NewDecoder(body)
-	d.DisallowUnknownFields()
-	if err := d.Decode(c); err != nil {
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("expected nothing after the object")
-	}
-	if c.Upstream == "" {
-		return errors.New("upstream is missing")
-	}
-	return nil
+		return registered.status(u), nil
+	}}
 }
 
 func unknownUpstream(address string, known []string) error {

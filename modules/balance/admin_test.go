@@ -32,7 +32,7 @@ func TestDrain(t *testing.T) {
 		answer, _ := s.Try(http.MethodGet, s.URL(":8080")+"/stream?k=1", "")
 		stream <- answer
 	}()
-	eventually(t, "the stream", func() bool { return status(t, s, first).InFlight == 1 })
+	gatehousetest.Eventually(t, "the stream", func() bool { return status(t, s, first).InFlight == 1 })
 
 	answer := post(t, s, "drain", upstreamJSON(first, ""))
 	if answer.StatusCode != http.StatusOK || !strings.Contains(answer.Body, `"drained":true`) {
@@ -139,13 +139,13 @@ func TestAdminErrors(t *testing.T) {
 		{"POST", "/weight", upstreamJSON(known, ""), 400, "weight: expected a number from 0.001 to 1000, found 0"},
 		{"POST", "/weight", upstreamJSON(known, `,"weight":-1`), 400, "found -1"},
 		{"POST", "/weight", upstreamJSON(known, `,"weight":2,"reset":true`), 400, "reset excludes weight"},
-		{"POST", "/weight", upstreamJSON(known, `,"weight":"2"`), 400, "reading the command"},
+		{"POST", "/weight", upstreamJSON(known, `,"weight":"2"`), 400, "reading the body"},
 		{"POST", "/drain", upstreamJSON(known, `,"weight":2`), 400, "weight and reset belong to /gatehouse/upstreams/weight"},
 		{"POST", "/drain", upstreamJSON(known, `,"wait":true`), 400, `unknown field \"wait\"`},
-		{"POST", "/drain", upstreamJSON(known, "") + "{}", 400, "expected nothing after the object"},
+		{"POST", "/drain", upstreamJSON(known, "") + "{}", 400, "something follows the JSON value"},
 		{"POST", "/drain", `{}`, 400, "upstream is missing"},
-		{"POST", "/drain", ``, 400, "reading the command"},
-		{"POST", "/drain", upstreamJSON(strings.Repeat("x", 1<<17), ""), 400, "too large"},
+		{"POST", "/drain", ``, 400, "reading the body"},
+		{"POST", "/drain", upstreamJSON(strings.Repeat("x", 1<<17), ""), 413, "longer than 65536 bytes"},
 		{"GET", "/drain", "", 405, "allowed: POST"},
 		{"POST", "", "", 405, "allowed: GET"},
 		{"POST", "/nosuch", "{}", 404, ""},

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/fcgi"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -38,7 +37,7 @@ func TestProxyAsksWhereNothingMayBeCopied(t *testing.T) {
 			order := func() gatehousetest.Response { return s.Do(http.MethodPost, s.URL(":8080")+"/order", "one") }
 			sick.failing.Store(true)
 			errors := 0
-			eventually(t, "questions of the proxy", func() bool {
+			gatehousetest.Eventually(t, "questions of the proxy", func() bool {
 				if order().StatusCode != http.StatusOK {
 					errors++
 				}
@@ -52,7 +51,7 @@ func TestProxyAsksWhereNothingMayBeCopied(t *testing.T) {
 				t.Errorf("%d requests arrived, %d of them the proxy's, and %d are counted", len(sick.requests()), sick.requestsBy(ownAgent), before.Requests)
 			}
 			sick.failing.Store(false)
-			eventually(t, "the recovery", func() bool {
+			gatehousetest.Eventually(t, "the recovery", func() bool {
 				if answer := order(); answer.StatusCode != http.StatusOK {
 					t.Fatalf("a client got %d", answer.StatusCode)
 				}
@@ -71,21 +70,19 @@ func TestProxyAsksWhereNothingMayBeCopied(t *testing.T) {
 func TestQuestionThatNobodyAnswers(t *testing.T) {
 	var failing atomic.Bool
 	start := func(fails *atomic.Bool) string {
-		server := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		return serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodGet || fails.Load() {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}
 		}))
-		t.Cleanup(server.Close)
-		return server.Listener.Addr().String()
 	}
 	sick, well := start(&failing), start(new(atomic.Bool))
 	s := gatehousetest.Start(t, site(sick+" "+well, preferred(sick, "probe {\nrequest /no/such/page\nfirst 100ms\nsuccesses 2\n}")))
 	order := func() int { return s.Do(http.MethodPost, s.URL(":8080")+"/order", "one").StatusCode }
 	failing.Store(true)
-	eventually(t, "the ejection", func() bool { order(); return status(t, s, sick).Estimates[0].Ejected })
+	gatehousetest.Eventually(t, "the ejection", func() bool { order(); return status(t, s, sick).Estimates[0].Ejected })
 	failing.Store(false)
-	eventually(t, "the recovery", func() bool { order(); return !status(t, s, sick).Estimates[0].Ejected })
+	gatehousetest.Eventually(t, "the recovery", func() bool { order(); return !status(t, s, sick).Estimates[0].Ejected })
 }
 
 // With health checks, the proxy asks as they do.
@@ -94,7 +91,7 @@ func TestProxyAsksAsHealthChecksDo(t *testing.T) {
 	s := gatehousetest.Start(t, site(sick.address+" "+well.address,
 		preferred(sick.address, quickProbes+"\nhealth /healthz {\ninterval 10m\nheaders {\nUser-Agent doctor\n}\n}")))
 	sick.failing.Store(true)
-	eventually(t, "a question", func() bool {
+	gatehousetest.Eventually(t, "a question", func() bool {
 		s.Do(http.MethodPost, s.URL(":8080")+"/order", "one")
 		return sick.requestsBy("doctor") >= 3 // the first one may be the check's
 	})
@@ -103,36 +100,29 @@ func TestProxyAsksAsHealthChecksDo(t *testing.T) {
 	}
 }
 
+// beforeFastCGI is a site with two FastCGI upstreams, of which it prefers the sick one.
+func beforeFastCGI(t *testing.T, sick string) string {
+	t.Helper()
+	well := gatehousetest.FastCGI(t, func(http.ResponseWriter, *http.Request) {})
+	return site(sick+" "+well, preferred(sick, quickProbes)+"transport fastcgi")
+}
+
 // No FastCGI request is ever copied.
 func TestProxyAsksOverFastCGI(t *testing.T) {
 	var failing atomic.Bool
 	var asked atomic.Int64
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		_ = fcgi.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.UserAgent() == ownAgent {
-				asked.Add(1)
-			}
-			if failing.Load() {
-				w.WriteHeader(http.StatusInternalServerError)
-			}
-		}))
-	}()
-	well, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { well.Close() })
-	go func() { _ = fcgi.Serve(well, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})) }()
-	sick := l.Addr().String()
-	s := gatehousetest.Start(t, site(sick+" "+well.Addr().String(), preferred(sick, quickProbes)+"transport fastcgi"))
+	sick := gatehousetest.FastCGI(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.UserAgent() == ownAgent {
+			asked.Add(1)
+		}
+		if failing.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	s := gatehousetest.Start(t, beforeFastCGI(t, sick))
 	failing.Store(true)
 	errors := 0
-	eventually(t, "questions", func() bool {
+	gatehousetest.Eventually(t, "questions", func() bool {
 		if s.Get("/index.php").StatusCode != http.StatusOK {
 			errors++
 		}
@@ -142,39 +132,23 @@ func TestProxyAsksOverFastCGI(t *testing.T) {
 		t.Errorf("%d errors, want at most 10", errors)
 	}
 	failing.Store(false)
-	eventually(t, "the recovery", func() bool { s.Get("/index.php"); return !status(t, s, sick).Estimates[0].Ejected })
+	gatehousetest.Eventually(t, "the recovery", func() bool { s.Get("/index.php"); return !status(t, s, sick).Estimates[0].Ejected })
 }
 
 // A reload does not wait for a FastCGI upstream that takes a question and never answers.
 func TestReloadDoesNotWaitForQuestionsOverFastCGI(t *testing.T) {
 	var hangs atomic.Bool
 	var hanging atomic.Int64
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
-			if !hangs.Load() {
-				conn.Close()
-				continue
-			}
-			t.Cleanup(func() { conn.Close() })
+	sick := gatehousetest.Listen(t, func(net.Conn) {
+		if hangs.Load() {
 			hanging.Add(1)
+			<-t.Context().Done()
 		}
-	}()
-	well, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { well.Close() })
-	go func() { _ = fcgi.Serve(well, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})) }()
-	sick := l.Addr().String()
-	s := gatehousetest.Start(t, site(sick+" "+well.Addr().String(), preferred(sick, quickProbes)+"transport fastcgi"))
-	eventually(t, "the ejection", func() bool { s.Get("/index.php"); return status(t, s, sick).Estimates[0].Ejected })
+	})
+	s := gatehousetest.Start(t, beforeFastCGI(t, sick))
+	gatehousetest.Eventually(t, "the ejection", func() bool { s.Get("/index.php"); return status(t, s, sick).Estimates[0].Ejected })
 	hangs.Store(true)
-	eventually(t, "a question", func() bool { s.Get("/index.php"); return hanging.Load() > 0 })
+	gatehousetest.Eventually(t, "a question", func() bool { s.Get("/index.php"); return hanging.Load() > 0 })
 	began := time.Now()
 	if err := s.Reload(":8080 {\nrespond well\n}\n"); err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ package balance
 
 import (
 	"encoding/json"
-	"maps"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -27,17 +26,9 @@ import (
 //
 // The last five are those of least_response_time. The option weight may be repeated. Without a policy, it is least_conn.
 func (p *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the policy's name
-	source := place(d)
-	if err := directive.End(d); err != nil {
-		return err
-	}
-	options := directive.Options{
+	source, err := p.Outliers.policy(d, &p.Weights, directive.Options{
 		"policy": func() error { return p.parsePolicy(d) },
-		"weight": func() error { return parseWeightOption(d, &p.Weights) },
-	}
-	maps.Copy(options, p.Outliers.options(d))
-	err := directive.Block(d, options, "weight")
+	})
 	if len(p.Weights) > 0 {
 		p.Source = source
 	}

@@ -17,6 +17,19 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/modules/directive"
 )
 
+// policy parses the line and the block of a policy that knows outliers: options of its own, weight, and those of o. It returns
+// where the policy stands. Options that are named may be repeated, as weight may.
+func (o *Outliers) policy(d *caddyfile.Dispenser, weights *map[string]float64, own directive.Options, repeated ...string) (source string, err error) {
+	d.Next() // the policy's name
+	source = place(d)
+	if err := directive.End(d); err != nil {
+		return source, err
+	}
+	own["weight"] = func() error { return parseWeightOption(d, weights) }
+	maps.Copy(own, o.options(d))
+	return source, directive.Block(d, own, append(repeated, "weight")...)
+}
+
 // UnmarshalCaddyfile sets up the policy from Caddyfile tokens. Syntax:
 //
 //	lb_policy least_response_time {
@@ -47,21 +60,13 @@ import (
 //
 // The options weight and zone may be repeated; the nearest zone comes first. For health, see parseHealth.
 func (p *LeastResponseTime) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the policy's name
-	source := place(d)
-	if err := directive.End(d); err != nil {
-		return err
-	}
-	options := directive.Options{
+	source, err := p.Outliers.policy(d, &p.Weights, directive.Options{
 		"measure": func() error { return directive.Arg(d, &p.Measure, directive.OneOf(measureHeaders, measureBody)) },
 		"memory":  func() error { return directive.Arg(d, &p.Memory, durationFrom(shortestMemory, longestMemory)) },
 		"band":    func() error { return directive.Arg(d, &p.Band, orOff(directive.Number(smallestRatio, widestBand))) },
 		"explore": func() error { return directive.Arg(d, &p.Explore, orOff(parseShare(leastExplore, greatestExplore))) },
-		"weight":  func() error { return parseWeightOption(d, &p.Weights) },
 		"zone":    func() error { return parseZone(d, &p.Zones) },
-	}
-	maps.Copy(options, p.Outliers.options(d))
-	err := directive.Block(d, options, "weight", "zone")
+	}, "zone")
 	if len(p.Weights)+len(p.Zones) > 0 {
 		p.Source = source
 	}
@@ -82,17 +87,9 @@ func (p *LeastResponseTime) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //
 // The last five are those of least_response_time. The option weight may be repeated.
 func (p *LeastBandwidth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the policy's name
-	source := place(d)
-	if err := directive.End(d); err != nil {
-		return err
-	}
-	options := directive.Options{
+	source, err := p.Outliers.policy(d, &p.Weights, directive.Options{
 		"memory": func() error { return directive.Arg(d, &p.Memory, durationFrom(shortestMemory, longestMemory)) },
-		"weight": func() error { return parseWeightOption(d, &p.Weights) },
-	}
-	maps.Copy(options, p.Outliers.options(d))
-	err := directive.Block(d, options, "weight")
+	})
 	if len(p.Weights) > 0 {
 		p.Source = source
 	}

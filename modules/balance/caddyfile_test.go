@@ -5,8 +5,6 @@ package balance
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -62,19 +60,11 @@ func fuzzPolicy[T any, P interface {
 	*T
 	caddyfile.Unmarshaler
 }](f *testing.F, check func(t *testing.T, p P)) {
-	files, err := filepath.Glob("testdata/*.caddyfiletest")
-	if err != nil || len(files) == 0 {
-		f.Fatalf("no seeds: %v", err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		_, policy, _ := strings.Cut(string(text), "lb_policy ")
+	gatehousetest.Seeds(f, "testdata/*.caddyfiletest", func(fixture string) string {
+		_, policy, _ := strings.Cut(fixture, "lb_policy ")
 		policy, _, _ = strings.Cut(policy, "\n}\n")
-		f.Add(policy)
-	}
+		return policy
+	})
 	f.Fuzz(func(t *testing.T, input string) {
 		p := P(new(T))
 		if p.UnmarshalCaddyfile(caddyfile.NewTestDispenser(input)) != nil {

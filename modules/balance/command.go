@@ -51,12 +51,8 @@ func subcommand(use, short string, args cobra.PositionalArgs, run func(*cobra.Co
 }
 
 func runList(cmd *cobra.Command, _ []string) error {
-	client, err := adminclient.New(cmd)
-	if err != nil {
-		return err
-	}
 	var all []Status
-	if err := client.Do(cmd.Context(), http.MethodGet, upstreamsPath, nil, &all); err != nil {
+	if err := adminclient.Ask(cmd, http.MethodGet, upstreamsPath, nil, &all); err != nil {
 		return err
 	}
 	if len(all) == 0 {
@@ -81,12 +77,8 @@ func runWeight(cmd *cobra.Command, args []string) error {
 }
 
 func runCommand(cmd *cobra.Command, path string, c Command) error {
-	client, err := adminclient.New(cmd)
-	if err != nil {
-		return err
-	}
 	var s Status
-	if err := client.Do(cmd.Context(), http.MethodPost, path, c, &s); err != nil {
+	if err := adminclient.Ask(cmd, http.MethodPost, path, c, &s); err != nil {
 		return err
 	}
 	return adminclient.Print(cmd, s, statusTable(s))

@@ -11,28 +11,12 @@ import (
 	"strings"
 	"testing"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 )
 
-// run runs `upstreams` with the arguments against a running config.
-func run(t *testing.T, s *gatehousetest.Server, args ...string) (string, error) {
-	t.Helper()
-	cmd := &cobra.Command{Use: "upstreams", SilenceErrors: true, SilenceUsage: true}
-	addSubcommands(cmd)
-	var out bytes.Buffer
-	cmd.SetOut(&out)
-	cmd.SetArgs(append([]string{"--address", s.AdminAddress()}, args...))
-	err := cmd.Execute()
-	return out.String(), err
-}
-
 func TestCommands(t *testing.T) {
-	if _, ok := caddycmd.Commands()["upstreams"]; !ok {
-		t.Error("the command is not registered")
-	}
 	server := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)
 	address := server.Listener.Addr().String()
@@ -56,7 +40,7 @@ func TestCommands(t *testing.T) {
 		{args: "dran " + address, err: `unknown command "dran"; expected one of: `},
 		{args: "", want: []string{"Available Commands"}},
 	} {
-		out, err := run(t, s, strings.Fields(c.args)...)
+		out, err := s.Command(append([]string{"upstreams"}, strings.Fields(c.args)...)...)
 		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%s: %v, want %q", c.args, err, c.err)
 		}

@@ -137,17 +137,11 @@ func (r *registry) estimateTotals() map[string]*estimateTotals {
 		retired := r.retiredEstimates
 		sums[dynamicLabel] = &retired
 	}
-	for label, u := range r.upstreams {
+	for address, u := range r.upstreams {
 		if u.estimates.Load() == nil {
 			continue
 		}
-		if !u.static {
-			label = dynamicLabel
-		}
-		if sums[label] == nil {
-			sums[label] = new(estimateTotals)
-		}
-		sums[label].add(u)
+		sumOf(sums, address, u).add(u)
 	}
 	return sums
 }

@@ -33,9 +33,7 @@ type flaky struct {
 func startFlaky(t *testing.T) *flaky {
 	t.Helper()
 	f := new(flaky)
-	server := newServer(f)
-	t.Cleanup(server.Close)
-	f.address = server.Listener.Addr().String()
+	f.address = serve(t, f)
 	return f
 }
 
@@ -106,7 +104,7 @@ func TestCopiesFindOutWhoIsBack(t *testing.T) {
 		t.Fatalf("the ejected upstream saw %d POSTs, and answered %d", n, clients)
 	}
 	sick.failing.Store(false)
-	eventually(t, "the recovery", func() bool {
+	gatehousetest.Eventually(t, "the recovery", func() bool {
 		answer := s.Get("/item?x=1", "X-Client: 7", "Cookie: a=b")
 		if answer.StatusCode != http.StatusOK {
 			t.Fatalf("a client got %d", answer.StatusCode)
@@ -116,7 +114,7 @@ func TestCopiesFindOutWhoIsBack(t *testing.T) {
 		}
 		return answer.Body == sick.address && !status(t, s, sick.address).Estimates[0].Ejected
 	})
-	eventually(t, "the end of the last copy", func() bool { return status(t, s, sick.address).InFlight == 0 })
+	gatehousetest.Eventually(t, "the end of the last copy", func() bool { return status(t, s, sick.address).InFlight == 0 })
 
 	copies := 0
 	for _, r := range sick.requests()[before.Failed:] {
@@ -147,7 +145,7 @@ func TestNoCopies(t *testing.T) {
 		preferred(sick.address, "probe {\ncopies off\nrequest off\nfirst 100ms\nsuccesses 2\n}")))
 	eject(t, s, sick)
 	sick.failing.Store(false)
-	eventually(t, "the recovery", func() bool {
+	gatehousetest.Eventually(t, "the recovery", func() bool {
 		s.Get("/")
 		return !status(t, s, sick.address).Estimates[0].Ejected
 	})
@@ -203,7 +201,7 @@ func TestCopiesEndWithTheConfig(t *testing.T) {
 	s := gatehousetest.Start(t, site(sick.address+" "+well.address, preferred(sick.address, quickProbes)))
 	eject(t, s, sick)
 	sick.hanging.Store(true)
-	eventually(t, "a copy that hangs", func() bool {
+	gatehousetest.Eventually(t, "a copy that hangs", func() bool {
 		if answer := s.Get("/"); answer.Body != well.address {
 			t.Fatalf("got %d from %s", answer.StatusCode, answer.Body)
 		}
@@ -212,7 +210,7 @@ func TestCopiesEndWithTheConfig(t *testing.T) {
 	if err := s.Reload(":8080 {\n\trespond ok\n}\n"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the end of the copy", func() bool { return status(t, s, sick.address).InFlight == 0 })
+	gatehousetest.Eventually(t, "the end of the copy", func() bool { return status(t, s, sick.address).InFlight == 0 })
 }
 
 func TestEstimatingRetriesGoElsewhere(t *testing.T) {
@@ -235,10 +233,7 @@ func TestEstimatingRetriesGoElsewhere(t *testing.T) {
 
 // What has no end in sight is open, and is no load.
 func TestStreamsAreNoLoad(t *testing.T) {
-	upstream := newServer(http.HandlerFunc(trouble))
-	t.Cleanup(upstream.Close)
-	t.Cleanup(upstream.CloseClientConnections)
-	address := upstream.Listener.Addr().String()
+	address := serve(t, http.HandlerFunc(trouble))
 	s := gatehousetest.Start(t, site(address, "lb_policy least_response_time {\nmeasure body\n}"))
 	events, err := s.Client.Get(s.URL(":8080") + "/events?endless")
 	if err != nil {
@@ -250,13 +245,13 @@ func TestStreamsAreNoLoad(t *testing.T) {
 	}
 	defer conn.Close()
 	fmt.Fprint(conn, "GET /upgrade HTTP/1.1\r\nHost: site\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
-	eventually(t, "two streams", func() bool {
+	gatehousetest.Eventually(t, "two streams", func() bool {
 		u := status(t, s, address)
 		return u.InFlight == 2 && u.Estimates[0].Open == 2 && u.Estimates[0].InFlight == 0
 	})
 	conn.Close()
 	events.Body.Close()
-	eventually(t, "their end", func() bool { u := status(t, s, address); return u.InFlight == 0 && u.Estimates[0].Open == 0 })
+	gatehousetest.Eventually(t, "their end", func() bool { u := status(t, s, address); return u.InFlight == 0 && u.Estimates[0].Open == 0 })
 }
 
 func TestEstimatingWithinMaxRequestsAndDrain(t *testing.T) {
@@ -267,7 +262,7 @@ func TestEstimatingWithinMaxRequestsAndDrain(t *testing.T) {
 		answer, _ := s.Try(http.MethodGet, s.URL(":8080")+"/stream", "")
 		done <- answer
 	}()
-	eventually(t, "the stream", func() bool { return status(t, s, backends[0].address).InFlight == 1 })
+	gatehousetest.Eventually(t, "the stream", func() bool { return status(t, s, backends[0].address).InFlight == 1 })
 	post(t, s, "drain", upstreamJSON(backends[1].address, ""))
 	for range 20 {
 		if got := s.Get("/").Body; got != backends[2].address {
@@ -323,11 +318,9 @@ func known(s *gatehousetest.Server, backends []*backend) bool {
 
 // A client that breaks off its own body must not count against the upstream.
 func TestBrokenUploads(t *testing.T) {
-	upstream := newServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	address := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 	}))
-	t.Cleanup(upstream.Close)
-	address := upstream.Listener.Addr().String()
 	s := gatehousetest.Start(t, site(address+" "+startBackends(t, 1)[0].address, preferred(address, "explore off")))
 	for range 10 {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL(":8080"), "http://"))
@@ -341,7 +334,7 @@ func TestBrokenUploads(t *testing.T) {
 		}
 		conn.Close()
 	}
-	eventually(t, "ten cancellations", func() bool { return status(t, s, address).Estimates[0].Canceled == 10 })
+	gatehousetest.Eventually(t, "ten cancellations", func() bool { return status(t, s, address).Estimates[0].Canceled == 10 })
 	if u := status(t, s, address); u.Failures != 0 || u.Estimates[0].Failed != 0 {
 		t.Errorf("status %+v", u)
 	}

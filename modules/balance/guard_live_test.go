@@ -101,14 +101,12 @@ func TestGuardOneOfFiveDead(t *testing.T) {
 // failing starts an upstream that fails a part of its requests.
 func failing(t *testing.T, part float64, served *atomic.Int64) string {
 	t.Helper()
-	server := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	return serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		served.Add(1)
 		if rand.Float64() < part {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
 	}))
-	t.Cleanup(server.Close)
-	return server.Listener.Addr().String()
 }
 
 // Two upstreams fail ten percent each. Caddy's passive checks alone take both out; the guard refuses nothing, and ejects
@@ -189,14 +187,13 @@ func TestGuardEjects(t *testing.T) {
 			patients := startPatients(t, 3)
 			var ill atomic.Bool
 			var served atomic.Int64
-			front := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			front := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				served.Add(1)
 				if ill.Load() {
 					w.WriteHeader(http.StatusInternalServerError)
 				}
 			}))
-			t.Cleanup(front.Close)
-			s := gatehousetest.Start(t, site(front.Listener.Addr().String()+" "+patientsOf(patients[:2]),
+			s := gatehousetest.Start(t, site(front+" "+patientsOf(patients[:2]),
 				guarded(test.policy, "ramp off\nprobe {\nfirst 100ms\nlongest 200ms\ncopies "+test.copies+"\n}")))
 			errorsOf(s, 60, 1)
 			ill.Store(true)
@@ -206,7 +203,7 @@ func TestGuardEjects(t *testing.T) {
 			}
 			ill.Store(false)
 			before := served.Load()
-			eventually(t, "the return", func() bool {
+			gatehousetest.Eventually(t, "the return", func() bool {
 				errorsOf(s, 20, 1)
 				return served.Load() > before+20
 			})
@@ -219,7 +216,7 @@ func TestGuardKeepsSessions(t *testing.T) {
 	backends := startBackends(t, 4)
 	var down atomic.Bool
 	var served atomic.Int64
-	ill := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	ill := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		served.Add(1)
 		if down.Load() {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -227,8 +224,7 @@ func TestGuardKeepsSessions(t *testing.T) {
 		}
 		_, _ = w.Write([]byte("ill"))
 	}))
-	t.Cleanup(ill.Close)
-	s := gatehousetest.Start(t, site(ill.Listener.Addr().String()+" "+addresses(backends),
+	s := gatehousetest.Start(t, site(ill+" "+addresses(backends),
 		guarded("cookie lb secret", "probe {\nfirst 100ms\ncopies off\n}")))
 	type session struct{ cookie, home string }
 	var sessions []session

@@ -32,11 +32,9 @@ func startPatients(t *testing.T, n int) []*patient {
 	all := make([]*patient, n)
 	for i := range all {
 		p := &patient{hold: make(chan struct{})}
-		server := newServer(p)
-		t.Cleanup(server.Close)
+		p.address = serve(t, p)
 		p.release = sync.OnceFunc(func() { close(p.hold) })
 		t.Cleanup(p.release)
-		p.address = server.Listener.Addr().String()
 		all[i] = p
 	}
 	return all
@@ -93,7 +91,7 @@ func healthOf(t *testing.T, s *gatehousetest.Server, address string) balance.Hea
 
 func becomes(t *testing.T, s *gatehousetest.Server, address, verdict string) {
 	t.Helper()
-	eventually(t, address+" being "+verdict, func() bool { return healthOf(t, s, address).Verdict == verdict })
+	gatehousetest.Eventually(t, address+" being "+verdict, func() bool { return healthOf(t, s, address).Verdict == verdict })
 }
 
 func TestHealthVerdictsCount(t *testing.T) {
@@ -133,7 +131,7 @@ func TestHealthVerdictsCount(t *testing.T) {
 			if u := status(t, s, ill.address); u.Requests != uint64(ill.served.Load()) || u.Failures != 0 || u.Health[0].Flips != 2 {
 				t.Errorf("checks were counted as requests, or flips are wrong: %+v; %d served", u, ill.served.Load())
 			}
-			eventually(t, "requests for the upstream that is back", func() bool {
+			gatehousetest.Eventually(t, "requests for the upstream that is back", func() bool {
 				for i := range 20 {
 					s.Get(fmt.Sprint("/?k=", i))
 				}
@@ -173,7 +171,7 @@ func TestHealthOverReloads(t *testing.T) {
 	ill.ill.Store(true)
 	becomes(t, s, ill.address, "down")
 	ill.ill.Store(false)
-	eventually(t, "20 passes", func() bool { return healthOf(t, s, ill.address).PassedInARow >= 20 })
+	gatehousetest.Eventually(t, "20 passes", func() bool { return healthOf(t, s, ill.address).PassedInARow >= 20 })
 	since := healthOf(t, s, ill.address).Since
 	stillDown := func(when string, passes int) int {
 		t.Helper()
@@ -197,7 +195,7 @@ func TestHealthOverReloads(t *testing.T) {
 		t.Fatal(err)
 	}
 	n = stillDown("after a reload", n)
-	eventually(t, "more checks", func() bool { return stillDown("later", n) > n })
+	gatehousetest.Eventually(t, "more checks", func() bool { return stillDown("later", n) > n })
 	if err := s.Reload(site(patientsOf(patients), "lb_policy consistent_hash query k")); err != nil {
 		t.Fatal(err)
 	}
@@ -279,9 +277,9 @@ func TestHealthDoesNotWaitForRequests(t *testing.T) {
 		_, err := s.Try(http.MethodGet, s.URL(":8080")+"/hold", "")
 		done <- err
 	}()
-	eventually(t, "the request that holds the connection", func() bool { return status(t, s, p.address).InFlight == 1 })
+	gatehousetest.Eventually(t, "the request that holds the connection", func() bool { return status(t, s, p.address).InFlight == 1 })
 	n := p.checked.Load()
-	eventually(t, "checks beside it", func() bool { return p.checked.Load() > n+20 })
+	gatehousetest.Eventually(t, "checks beside it", func() bool { return p.checked.Load() > n+20 })
 	if h := healthOf(t, s, p.address); h.Verdict != "up" || h.Problem != "" {
 		t.Errorf("%+v", h)
 	}

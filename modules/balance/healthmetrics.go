@@ -57,18 +57,12 @@ func (r *registry) healthTotals() map[string]*healthTotals {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	sums := map[string]*healthTotals{}
-	for label, u := range r.upstreams {
+	for address, u := range r.upstreams {
 		states := u.checks.used()
 		if len(states) == 0 {
 			continue
 		}
-		if !u.static {
-			label = dynamicLabel
-		}
-		if sums[label] == nil {
-			sums[label] = new(healthTotals)
-		}
-		sums[label].add(states)
+		sumOf(sums, address, u).add(states)
 	}
 	return sums
 }

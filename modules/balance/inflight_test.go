@@ -12,8 +12,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/fcgi"
-	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
@@ -106,22 +104,8 @@ func echo(w http.ResponseWriter) {
 // troubledSite starts the upstreams and returns a Caddyfile that leads to them in every way, by a policy.
 func troubledSite(t *testing.T, policy string) string {
 	t.Helper()
-	one, two := newServer(http.HandlerFunc(trouble)), newServer(http.HandlerFunc(trouble))
-	for _, server := range []*httptest.Server{one, two} {
-		server.Config.ErrorLog = nil
-		t.Cleanup(server.Close)
-		t.Cleanup(server.CloseClientConnections)
-	}
-	php, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { php.Close() })
-	go func() {
-		_ = fcgi.Serve(php, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, "from FastCGI")
-		})) // ends with an error when the listener is closed
-	}()
+	one, two := serve(t, http.HandlerFunc(trouble)), serve(t, http.HandlerFunc(trouble))
+	php := gatehousetest.FastCGI(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "from FastCGI") })
 	return fmt.Sprintf(`{
 	log {
 		level FATAL
@@ -152,7 +136,7 @@ func troubledSite(t *testing.T, policy string) string {
 		}
 	}
 }
-`, php.Addr(), one.Listener.Addr(), two.Listener.Addr(), deadAddress(t), policy)
+`, php, one, two, deadAddress(t), policy)
 }
 
 // ways are the paths by which a request may go, and whether its client leaves before the end.
@@ -214,7 +198,7 @@ func inFlightReturnsToZero(t *testing.T, policy string, requests int) {
 	clients.Wait()
 
 	var all []balance.Status
-	eventually(t, "the end of all requests", func() bool {
+	gatehousetest.Eventually(t, "the end of all requests", func() bool {
 		all = nil
 		if err := json.Unmarshal([]byte(s.Admin(http.MethodGet, "/gatehouse/upstreams", "").Body), &all); err != nil {
 			t.Fatal(err)

@@ -32,9 +32,7 @@ func startBackends(t *testing.T, n int) []*backend {
 	all := make([]*backend, n)
 	for i := range all {
 		b := &backend{release: make(chan struct{})}
-		server := newServer(b)
-		t.Cleanup(server.Close)
-		b.address = server.Listener.Addr().String()
+		b.address = serve(t, b)
 		all[i] = b
 	}
 	return all
@@ -104,19 +102,9 @@ func status(t *testing.T, s *gatehousetest.Server, address string) balance.Statu
 	return balance.Status{}
 }
 
-// patience is how long a condition may take to become true. It bounds only how long a failing test waits, on however slow a
+// patience is how long an exchange may take. It bounds only how long a failing test waits, on however slow a
 // machine.
 const patience = time.Minute
-
-// eventually fails the test unless the condition becomes true in time.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not happen within %v", what, patience)
-		}
-	}
-}
 
 func TestSameKeySameUpstream(t *testing.T) {
 	backends := startBackends(t, 5)
@@ -186,11 +174,10 @@ func TestDeadUpstreamWithoutKey(t *testing.T) {
 // A response that lb_retry_match has retried counts as a failure of this request, whatever its status.
 func TestRetriedResponses(t *testing.T) {
 	backends := startBackends(t, 2)
-	busy := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	busy := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusTooManyRequests)
 	}))
-	t.Cleanup(busy.Close)
-	s := gatehousetest.Start(t, site(addresses(backends)+" "+busy.Listener.Addr().String(),
+	s := gatehousetest.Start(t, site(addresses(backends)+" "+busy,
 		"lb_policy consistent_hash query k\nlb_retries 1\nlb_retry_match {\nexpression `{rp.status_code} == 429`\n}"))
 	for i := range 300 {
 		if answer := s.Get(fmt.Sprint("/?k=", i)); answer.StatusCode != http.StatusOK {
@@ -208,7 +195,7 @@ func TestUnavailableUpstream(t *testing.T) {
 		answer, _ := s.Try(http.MethodGet, s.URL(":8080")+"/stream?k=1", "")
 		done <- answer
 	}()
-	eventually(t, "the stream", func() bool { return status(t, s, first).InFlight == 1 })
+	gatehousetest.Eventually(t, "the stream", func() bool { return status(t, s, first).InFlight == 1 })
 	second := s.Get("/?k=1").Body // the first choice is full
 	if second == first {
 		t.Errorf("a full upstream got another request")
@@ -227,13 +214,13 @@ func TestUnavailableUpstream(t *testing.T) {
 func TestActiveHealthChecksDoNotCount(t *testing.T) {
 	backends := startBackends(t, 2)
 	s := gatehousetest.Start(t, site(addresses(backends), "lb_policy consistent_hash\nhealth_uri /health\nhealth_interval 10ms"))
-	eventually(t, "health checks", func() bool { return backends[0].health.Load() > 5 && backends[1].health.Load() > 5 })
+	gatehousetest.Eventually(t, "health checks", func() bool { return backends[0].health.Load() > 5 && backends[1].health.Load() > 5 })
 	counted := func() uint64 { // with what an earlier test may have sent to the same ports
 		return status(t, s, backends[0].address).Requests + status(t, s, backends[1].address).Requests
 	}
 	before, checks := counted(), backends[0].health.Load()
 	s.Get("/")
-	eventually(t, "more health checks", func() bool { return backends[0].health.Load() > checks+5 })
+	gatehousetest.Eventually(t, "more health checks", func() bool { return backends[0].health.Load() > checks+5 })
 	if total := counted() - before; total != 1 {
 		t.Errorf("%d requests were counted, want 1", total)
 	}

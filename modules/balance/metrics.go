@@ -165,6 +165,17 @@ func (s *totals) histogram(desc *prometheus.Desc, label string) prometheus.Metri
 	return prometheus.MustNewConstHistogram(desc, count, s.seconds, cumulative, label)
 }
 
+// sumOf returns the sum that an upstream belongs to: that of its address, or that of all which no config names.
+func sumOf[T any](sums map[string]*T, address string, u *upstream) *T {
+	if !u.static {
+		address = dynamicLabel
+	}
+	if sums[address] == nil {
+		sums[address] = new(T)
+	}
+	return sums[address]
+}
+
 // totals sums up what the registry knows, by the upstream's label, and returns how many upstreams it holds.
 func (r *registry) totals() (map[string]*totals, int) {
 	r.mu.RLock()
@@ -175,14 +186,9 @@ func (r *registry) totals() (map[string]*totals, int) {
 		sums[dynamicLabel] = &retired
 	}
 	for address, u := range r.upstreams {
-		if !u.static {
-			address = dynamicLabel
-		}
-		if sums[address] == nil {
-			sums[address] = new(totals)
-		}
-		sums[address].add(&u.tally, u.received.Load())
-		sums[address].inFlight += u.load()
+		sum := sumOf(sums, address, u)
+		sum.add(&u.tally, u.received.Load())
+		sum.inFlight += u.load()
 	}
 	return sums, len(r.upstreams)
 }

@@ -54,11 +54,9 @@ func newFarm(t *testing.T) *farm {
 		if err != nil {
 			t.Fatal(err)
 		}
-		server := newServer(upstream)
-		t.Cleanup(server.Close)
 		t.Cleanup(upstream.Close)
 		f.upstreams = append(f.upstreams, upstream)
-		f.addresses = append(f.addresses, server.Listener.Addr().String())
+		f.addresses = append(f.addresses, serve(t, upstream))
 	}
 	return f
 }
@@ -156,7 +154,7 @@ func TestOutages(t *testing.T) {
 	over := all(1, well)
 	answered := func() uint64 { return status(t, s, ours.addresses[1]).Estimates[0].Answered }
 	before := answered()
-	eventually(t, "the recovery", func() bool { return answered() >= before+5 })
+	gatehousetest.Eventually(t, "the recovery", func() bool { return answered() >= before+5 })
 	back := time.Now()
 	freeze := all(3, func(s *origin.Settings) { s.Freeze = origin.Duration(2 * time.Second) })
 	time.Sleep(2500 * time.Millisecond)

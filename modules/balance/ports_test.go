@@ -10,11 +10,21 @@ import (
 	"net/http/httptest"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 )
 
 // ports are those that an upstream of this process had.
 var ports sync.Map
+
+// serve starts an upstream for a test and returns its address.
+func serve(t testing.TB, h http.Handler) string {
+	t.Helper()
+	server := newServer(h)
+	t.Cleanup(server.Close)
+	t.Cleanup(server.CloseClientConnections) // before it, which waits for requests
+	return server.Listener.Addr().String()
+}
 
 // newServer starts an upstream on a port that none had before: what is known of an address outlives configs, and so the
 // test that used it. Where others have taken all ports, it waits until some are free again.

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/fcgi"
 	"net/http/httptest"
 	"path/filepath"
 	"strconv"
@@ -165,26 +164,8 @@ func TestCheckTransports(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("unix", func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "app.sock")
-		l, err := net.Listen("unix", path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		server := httptest.NewUnstartedServer(http.HandlerFunc(proto))
-		server.Listener.Close()
-		server.Listener = l
-		server.Start()
-		t.Cleanup(server.Close)
-		if err := checkOnce(t, Health{}, transport(t, "http", "{}"), "unix/"+path); err != nil {
-			t.Error(err)
-		}
-		if err := checkOnce(t, Health{Port: 80}, transport(t, "http", "{}"), "unix/"+path); err == nil || !strings.Contains(err.Error(), "has no port") {
-			t.Errorf("another port of a socket: %v", err)
-		}
-	})
 	t.Run("proxy protocol", func(t *testing.T) {
-		address := rawServer(t, func(conn net.Conn) {
+		address := gatehousetest.Listen(t, func(conn net.Conn) {
 			in := bufio.NewReader(conn)
 			line, _ := in.ReadString('\n')
 			_, _ = http.ReadRequest(in)
@@ -196,45 +177,32 @@ func TestCheckTransports(t *testing.T) {
 	})
 }
 
-// rawServer serves each connection to a listener, then closes it.
-func rawServer(t *testing.T, handle func(net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func TestCheckUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.sock")
+	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				handle(conn)
-			}()
-		}
-	}()
-	return l.Addr().String()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	server.Listener.Close()
+	server.Listener = l
+	server.Start()
+	t.Cleanup(server.Close)
+	if err := checkOnce(t, Health{}, transport(t, "http", "{}"), "unix/"+path); err != nil {
+		t.Error(err)
+	}
+	if err := checkOnce(t, Health{Port: 80}, transport(t, "http", "{}"), "unix/"+path); err == nil || !strings.Contains(err.Error(), "has no port") {
+		t.Errorf("another port of a socket: %v", err)
+	}
 }
 
 func TestCheckFastCGI(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		_ = fcgi.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "pong %s", r.URL.Path) }))
-	}()
-	if err := checkOnce(t, Health{URI: "/ping", Body: "pong /ping"}, transport(t, "fastcgi", "{}"), l.Addr().String()); err != nil {
+	ping := gatehousetest.FastCGI(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "pong %s", r.URL.Path) })
+	if err := checkOnce(t, Health{URI: "/ping", Body: "pong /ping"}, transport(t, "fastcgi", "{}"), ping); err != nil {
 		t.Error(err)
 	}
-	release := make(chan struct{})
-	t.Cleanup(func() { close(release) })
-	silent := rawServer(t, func(net.Conn) { <-release })
-	err = checkOnce(t, Health{Timeout: caddy.Duration(100 * time.Millisecond)}, transport(t, "fastcgi", "{}"), silent)
+	silent := gatehousetest.Listen(t, func(net.Conn) { <-t.Context().Done() })
+	err := checkOnce(t, Health{Timeout: caddy.Duration(100 * time.Millisecond)}, transport(t, "fastcgi", "{}"), silent)
 	if err == nil { // without the timeout, the test would not end
 		t.Error("a FastCGI server that does not answer passed")
 	}

@@ -67,7 +67,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("collector: memory_limit: expected at least 32MiB, found %d bytes", a.MemoryLimit)
 	}
 	var err error
-	if a.process, a.lease, err = take(); err != nil {
+	if a.process, a.lease, err = processes.Take(); err != nil {
 		return err
 	}
 	return meter.Register(ctx.GetMetricsRegistry(), metrics()...)

@@ -108,21 +108,21 @@ func TestHeadroomFollowsTheHeap(t *testing.T) {
 	p := new(process)
 	p.use(t, settings{headroom: 64 << 20})
 	ballast := make([]byte, 32<<20)
-	settles(t, "200 % for 32 MiB", p, func(percent int) bool { return percent > 100 && percent < 230 })
+	settles(t, "200 % for 32 MiB", p, func(percent float64) bool { return percent > 100 && percent < 230 })
 	runtime.KeepAlive(ballast)
-	settles(t, "more for less", p, func(percent int) bool { return percent > 300 })
+	settles(t, "more for less", p, func(percent float64) bool { return percent > 300 })
 	p.drop(t)
 	p.drop(t)
 	expect(t, percent, limit)
-	settles(t, "nothing", p, func(percent int) bool { return percent == 0 })
+	settles(t, "nothing", p, func(percent float64) bool { return percent == 0 })
 }
 
 // settles collects until the setting in force is right.
-func settles(t *testing.T, what string, p *process, right func(int) bool) {
+func settles(t *testing.T, what string, p *process, right func(float64) bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !right(p.current()); runtime.Gosched() {
 		if time.Now().After(deadline) {
-			t.Fatalf("GOGC is %d, want %s", p.current(), what)
+			t.Fatalf("GOGC is %v, want %s", p.current(), what)
 		}
 		runtime.GC()
 	}
@@ -143,7 +143,7 @@ func TestAdapt(t *testing.T) {
 	if got, _ := inForce(); got <= goDefault {
 		t.Errorf("GOGC is %d by default", got)
 	}
-	p, l, err := take()
+	p, l, err := processes.Take()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,14 +16,5 @@ var metrics = sync.OnceValue(func() []prometheus.Collector {
 	return []prometheus.Collector{prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: meter.Namespace, Subsystem: "collector", Name: "gogc_percent",
 		Help: "How much may be allocated before the next garbage collection, in percent of the live heap; 0 if not set here.",
-	}, currentPercent)}
+	}, func() float64 { return processes.Read((*process).current) })}
 })
-
-func currentPercent() float64 {
-	p, l, err := take()
-	if err != nil {
-		return 0
-	}
-	defer func() { _ = l.Release() }() // its destructor has no error
-	return float64(p.current())
-}

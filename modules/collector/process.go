@@ -4,17 +4,14 @@
 package collector
 
 import (
-	"os"
 	"runtime"
 	"runtime/debug"
 	runtimemetrics "runtime/metrics"
-	"slices"
 	"sync"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
-	"github.com/caddyserver/caddy/v2"
 
-	"github.com/gatehouse-proxy/gatehouse/modules/lease"
+	"github.com/gatehouse-proxy/gatehouse/modules/processwide"
 )
 
 const (
@@ -28,11 +25,9 @@ const (
 	unchanged   = -1 // as a memory limit: only ask
 	environment = "GOGC"
 	liveHeap    = "/gc/heap/live:bytes"
-	processKey  = "process"
 )
 
-// processes holds the one process, while anything sets its collector.
-var processes = caddy.NewUsagePool()
+var processes = processwide.NewPool[process]()
 
 // settings are what one config asks for.
 type settings struct {
@@ -51,51 +46,30 @@ func (s settings) wanted(live int64) int {
 	return int(min(max(s.headroom*100/live, goDefault), mostPercent))
 }
 
-// process is the collector of this process and who sets it. The last config that came counts: during a reload there are
-// two.
+// process is the collector of this process and who sets it.
 type process struct {
 	mu      sync.Mutex // guards what follows
-	users   []user
+	users   processwide.Users[settings]
 	before  settings // of the process without us
 	percent int      // as set
 	tuning  bool     // a sentinel is waiting for the next collection
 }
 
-type user struct {
-	owner any
-	settings
-}
-
-func take() (*process, lease.Lease, error) {
-	return lease.Take(processes, processKey, func() (*process, error) { return new(process), nil })
-}
-
-// Destruct implements caddy.Destructor.
-func (p *process) Destruct() error { return nil }
-
 // Adapt gives this process the default headroom from now on, whatever configs it runs that do not say otherwise. The
 // operator's GOGC, if set, stays in force. It is for a program's main function.
 func Adapt() error {
-	if os.Getenv(environment) != "" {
-		return nil
-	}
-	p, _, err := take() // never released: for the life of the process
-	if err != nil {
-		return err
-	}
-	p.use(p, settings{headroom: defaultHeadroom()})
-	return nil
+	return processes.Adapt(environment, func(p *process) { p.use(p, settings{headroom: defaultHeadroom()}) })
 }
 
 // use makes s the process's settings until owner drops them or another comes.
 func (p *process) use(owner any, s settings) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.users) == 0 {
+	if _, ok := p.users.Last(); !ok {
 		p.before = settings{percent: debug.SetGCPercent(goDefault), limit: debug.SetMemoryLimit(unchanged)}
 		p.percent = goDefault
 	}
-	p.users = append(p.users, user{owner, s})
+	p.users.Add(owner, s)
 	p.apply()
 }
 
@@ -103,28 +77,27 @@ func (p *process) use(owner any, s settings) {
 func (p *process) drop(owner any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := len(p.users)
-	p.users = slices.DeleteFunc(p.users, func(u user) bool { return u.owner == owner })
-	if len(p.users) != before {
+	if found, _ := p.users.Remove(owner); found { // also if another one's other settings count: its limit may count now
 		p.apply()
 	}
 }
 
 // apply sets the collector as the last user wants. The memory limit is the last one that any user asks for.
 func (p *process) apply() {
-	if len(p.users) == 0 {
+	last, ok := p.users.Last()
+	if !ok {
 		debug.SetGCPercent(p.before.percent)
 		debug.SetMemoryLimit(p.before.limit)
 		return
 	}
 	limit := p.before.limit
-	for _, u := range p.users {
-		if u.limit != 0 {
-			limit = u.limit
+	for _, s := range p.users.Settings() {
+		if s.limit != 0 {
+			limit = s.limit
 		}
 	}
 	debug.SetMemoryLimit(limit)
-	p.set(p.users[len(p.users)-1].wanted(live()))
+	p.set(last.wanted(live()))
 	if !p.tuning {
 		p.tuning = true
 		p.wait()
@@ -153,22 +126,23 @@ func (p *process) wait() {
 func (p *process) tune() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.users) == 0 {
+	last, ok := p.users.Last()
+	if !ok {
 		p.tuning = false
 		return
 	}
-	p.set(p.users[len(p.users)-1].wanted(live()))
+	p.set(last.wanted(live()))
 	p.wait()
 }
 
 // current returns the GOGC in force, 0 if nothing of ours sets it.
-func (p *process) current() int {
+func (p *process) current() float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.users) == 0 {
+	if _, ok := p.users.Last(); !ok {
 		return 0
 	}
-	return p.percent
+	return float64(p.percent)
 }
 
 // live returns the bytes that the last collection found in use.

@@ -31,19 +31,37 @@ func Adapt(caddyfile string) ([]byte, error) {
 	return result, err
 }
 
+// Seeds begins a fuzz test with the part of each fixture that cut returns. Without a fixture it fails.
+func Seeds(f *testing.F, pattern string, cut func(fixture string) string) {
+	f.Helper()
+	for _, file := range matches(f, pattern) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(cut(string(text)))
+	}
+}
+
 // Fixtures runs every file of pattern (normally "testdata/*.caddyfiletest") as a subtest. A fixture is a Caddyfile, a line
 // of ten dashes, and then the JSON it must adapt to, or the text that its error must contain. JSON is provisioned too,
 // as `validate` does; with a second line of dashes, the text after it is the error that provisioning must give.
 // `go test -update` rewrites the JSON.
 func Fixtures(t *testing.T, pattern string) {
 	t.Helper()
+	for _, file := range matches(t, pattern) {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".caddyfiletest"), func(t *testing.T) { fixture(t, file) })
+	}
+}
+
+// matches returns the files of pattern; none would have a test pass that tests nothing.
+func matches(t testing.TB, pattern string) []string {
+	t.Helper()
 	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no fixture matches %s (%v)", pattern, err)
 	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".caddyfiletest"), func(t *testing.T) { fixture(t, file) })
-	}
+	return files
 }
 
 func fixture(t *testing.T, file string) {

@@ -69,3 +69,20 @@ func NoLeaks(t testing.TB) {
 			goleak.IgnoreAnyFunction("github.com/caddyserver/caddy/v2.replaceLocalAdminServer.func2"))
 	})
 }
+
+// Provision provisions a module outside a running config, and cleans it up when the test ends.
+func Provision[M interface {
+	caddy.Provisioner
+	caddy.CleanerUpper
+}](t testing.TB, module M) M {
+	t.Helper()
+	if err := module.Provision(Context(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := module.Cleanup(); err != nil {
+			t.Error(err)
+		}
+	})
+	return module
+}

@@ -57,19 +57,12 @@ func (c *RedisCluster) Addresses() []string {
 // awaitService waits until every node knows who holds a key of each third of the slots.
 func (c *RedisCluster) awaitService(t testing.TB) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
 	for _, node := range c.Nodes {
 		for _, key := range []string{"b", "c", "a"} { // slots 3300, 7365 and 15495
-			for {
+			Eventually(t, node.Address+" knows who holds "+key, func() bool {
 				answer, err := node.Command("GET " + key)
-				if err == nil && (answer == "$-1" || strings.HasPrefix(answer, "-MOVED ")) {
-					break
-				}
-				if time.Now().After(deadline) {
-					t.Fatalf("the cluster does not serve: %s answers %q, %v", node.Address, answer, err)
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
+				return err == nil && (answer == "$-1" || strings.HasPrefix(answer, "-MOVED "))
+			})
 		}
 	}
 }

@@ -5,7 +5,6 @@ package idempotency
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -64,7 +63,6 @@ func serveAdmin(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
 	defer cancel()
 	r = r.WithContext(ctx)
-	r.Body = http.MaxBytesReader(w, r.Body, maxResolution)
 	found := ledgers()
 	if len(found) == 0 {
 		return adminapi.Refuse(http.StatusNotFound, "the running config has no idempotency records: add idempotency_key to a site")
@@ -269,11 +267,9 @@ type resolveRequest struct {
 }
 
 func serveResolve(r *http.Request, stores []ledger, id string) (any, error) {
-	decoder := json.NewDecoder(r.Body)
-	decoder.DisallowUnknownFields()
 	var req resolveRequest
-	if err := decoder.Decode(&req); err != nil {
-		return nil, adminapi.Refuse(http.StatusBadRequest, "reading the body: %w", err)
+	if err := adminapi.Read(r, maxResolution, &req); err != nil {
+		return nil, err
 	}
 	kept, err := req.answer()
 	if err != nil {

@@ -69,14 +69,14 @@ func TestAnswersAreGivenWhileTheyAreStored(t *testing.T) {
 				answers <- resp
 			}
 			go send()
-			await(t, "the answer to be stored", func() bool { return storing.Load() == 1 })
+			gatehousetest.Eventually(t, "the answer to be stored", func() bool { return storing.Load() == 1 })
 			if early {
 				first := <-answers
 				if first.StatusCode != http.StatusCreated || first.Body != "order 1: soap" {
 					t.Fatalf("got %d %q", first.StatusCode, first.Body)
 				}
 				go send()
-				await(t, "the next to wait", func() bool { return metric(t, s, `gatehouse_idempotency_waiting{store="test_late"}`) == 1 })
+				gatehousetest.Eventually(t, "the next to wait", func() bool { return metric(t, s, `gatehouse_idempotency_waiting{store="test_late"}`) == 1 })
 				let()
 				expectReplay(t, first, <-answers)
 			} else {
@@ -115,7 +115,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	}
 	fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: "+strings.TrimPrefix(s.URL(":8080"), "http://")+"\r\nIdempotency-Key: k\r\nContent-Length: 0\r\n\r\n")
 	defer conn.Close()
-	await(t, "the request arrives", func() bool { return effects.Load() == 1 })
+	gatehousetest.Eventually(t, "the request arrives", func() bool { return effects.Load() == 1 })
 	resp := post(s, "/", "k", "")
 	if resp.StatusCode != http.StatusOK || len(resp.Body) != size || resp.Header.Get("Idempotent-Replayed") != "true" {
 		t.Errorf("another client got %d and %d bytes, %v", resp.StatusCode, len(resp.Body), resp.Header)

@@ -38,12 +38,6 @@ them.
 func configureCommand(cmd *cobra.Command) {
 	adminclient.AddFlags(cmd)
 	cmd.AddCommand(listCommand(), showCommand(), resolveCommand())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return fmt.Errorf("unknown command %q; expected list, show or resolve", args[0])
-		}
-		return cmd.Help()
-	}
 }
 
 func listCommand() *cobra.Command {
@@ -83,12 +77,8 @@ func showCommand() *cobra.Command {
 		Short: "Prints one operation",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := adminclient.New(cmd)
-			if err != nil {
-				return err
-			}
 			var rec recordAnswer
-			if err := client.Do(cmd.Context(), http.MethodGet, adminPath+"/"+url.PathEscape(args[0]), nil, &rec); err != nil {
+			if err := adminclient.Ask(cmd, http.MethodGet, adminPath+"/"+url.PathEscape(args[0]), nil, &rec); err != nil {
 				return err
 			}
 			table := adminclient.NewTable("FIELD", "VALUE")
@@ -128,15 +118,11 @@ it to be carried out again, and with --status, retries get this answer.`,
 			if req.Outcome = "complete"; release {
 				req.Outcome = "release"
 			}
-			client, err := adminclient.New(cmd)
-			if err != nil {
-				return err
-			}
 			path := adminPath + "/" + url.PathEscape(args[0]) + "/resolve"
-			if err := client.Do(cmd.Context(), http.MethodPost, path, req, nil); err != nil {
+			if err := adminclient.Ask(cmd, http.MethodPost, path, req, nil); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "resolved %s: %s\n", args[0], req.Outcome)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "resolved %s: %s\n", args[0], req.Outcome)
 			return err
 		},
 	}

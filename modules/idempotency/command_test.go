@@ -4,29 +4,10 @@
 package idempotency_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
-
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
-	"github.com/spf13/cobra"
-
-	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 )
-
-// command runs `gatehouse idempotency` with arguments, against the server's admin endpoint.
-func command(t *testing.T, s *gatehousetest.Server, args ...string) (string, error) {
-	t.Helper()
-	var out bytes.Buffer
-	root, cmd := &cobra.Command{Use: "gatehouse", SilenceUsage: true, SilenceErrors: true}, &cobra.Command{Use: "idempotency"}
-	caddycmd.Commands()["idempotency"].CobraFunc(cmd)
-	root.AddCommand(cmd)
-	root.SetArgs(append(append([]string{"idempotency"}, args...), "--address", s.AdminAddress()))
-	root.SetOut(&out)
-	err := root.ExecuteContext(t.Context())
-	return out.String(), err
-}
 
 func must(t *testing.T, out string, err error, want ...string) {
 	t.Helper()
@@ -44,28 +25,28 @@ func TestCommands(t *testing.T) {
 			s, app := start(t, options)
 			operation := expect(t, post(s, "/reset", "k", "soap"), 502, "outcome-unknown").Operation
 			post(s, "/orders", "l", "tea")
-			out, err := command(t, s, "list")
+			out, err := s.Command("idempotency", "list")
 			must(t, out, err, "OPERATION", operation+"  unknown  connection_failed", "POST")
 			if strings.Count(out, "\n") != 2 {
 				t.Errorf("listed %q", out)
 			}
-			out, err = command(t, s, "list", "--state", "any", "--json")
+			out, err = s.Command("idempotency", "list", "--state", "any", "--json")
 			var all []struct{ Operation, State string }
 			if must(t, out, err, operation); json.Unmarshal([]byte(out), &all) != nil || len(all) != 2 {
 				t.Errorf("listed %q", out)
 			}
-			out, err = command(t, s, "show", operation)
+			out, err = s.Command("idempotency", "show", operation)
 			must(t, out, err, "state       unknown", "attempts    1", "store       memory")
-			out, err = command(t, s, "resolve", operation, "--release")
+			out, err = s.Command("idempotency", "resolve", operation, "--release")
 			must(t, out, err, "resolved "+operation+": release\n")
 			expect(t, post(s, "/reset", "k", "soap"), 502, "outcome-unknown")
-			out, err = command(t, s, "resolve", operation, "--status", "201", "--content-type", "text/plain", "--body", "found")
+			out, err = s.Command("idempotency", "resolve", operation, "--status", "201", "--content-type", "text/plain", "--body", "found")
 			must(t, out, err, ": complete\n")
 			resp := post(s, "/reset", "k", "soap")
 			if resp.StatusCode != 201 || resp.Body != "found" || resp.Header.Get("Content-Type") != "text/plain" || app.effects.Load() != 3 {
 				t.Fatalf("%d %q, %d effects", resp.StatusCode, resp.Body, app.effects.Load())
 			}
-			out, err = command(t, s, "show", operation)
+			out, err = s.Command("idempotency", "show", operation)
 			must(t, out, err, "state       complete", "answer      201, 5 bytes")
 		})
 	}
@@ -75,7 +56,7 @@ func TestCommandErrors(t *testing.T) {
 	s, _ := start(t, "")
 	post(s, "/orders", "k", "soap")
 	rest(s)
-	out, err := command(t, s, "list", "--state", "complete", "--json")
+	out, err := s.Command("idempotency", "list", "--state", "complete", "--json")
 	var all []struct{ Operation string }
 	if must(t, out, err, "operation"); json.Unmarshal([]byte(out), &all) != nil || len(all) != 1 {
 		t.Fatalf("listed %q", out)
@@ -90,7 +71,7 @@ func TestCommandErrors(t *testing.T) {
 		{"list --state no", "state: expected one of any, pending, sent"},
 		{"remove x", `unknown command "remove"`},
 	} {
-		if out, err := command(t, s, strings.Fields(c.args)...); err == nil || !strings.Contains(err.Error(), c.want) {
+		if out, err := s.Command(append([]string{"idempotency"}, strings.Fields(c.args)...)...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %q, %v; want %q", c.args, out, err, c.want)
 		}
 	}
@@ -104,9 +85,12 @@ func TestCommandErrors(t *testing.T) {
 	if resp := s.Admin("DELETE", "/gatehouse/idempotency", ""); resp.StatusCode != 405 || resp.Header.Get("Allow") != "GET" {
 		t.Errorf("DELETE: %d, Allow %q", resp.StatusCode, resp.Header.Get("Allow"))
 	}
-	for _, body := range []string{"", "{", `{"outcome":"x"}`, `{"outcome":"release","status":200}`, `{"other":1}`} {
-		if resp := s.Admin("POST", "/gatehouse/idempotency/x/resolve", body); resp.StatusCode != 400 {
-			t.Errorf("resolving with %q: %d %s", body, resp.StatusCode, resp.Body)
+	for body, want := range map[string]int{
+		"": 400, "{": 400, `{"outcome":"x"}`: 400, `{"outcome":"release","status":200}`: 400, `{"other":1}`: 400,
+		`{"outcome":"release"}{"outcome":"complete","status":201}`: 400, `{"body":"` + strings.Repeat("x", 2<<20) + `"}`: 413,
+	} {
+		if resp := s.Admin("POST", "/gatehouse/idempotency/x/resolve", body); resp.StatusCode != want {
+			t.Errorf("resolving with %.60q: %d %s, want %d", body, resp.StatusCode, resp.Body, want)
 		}
 	}
 }

@@ -132,7 +132,7 @@ func TestRedisDown(t *testing.T) {
 			} else {
 				server.Resume()
 			}
-			await(t, "it works again", func() bool { return post(s, "/orders", "after", "soap").StatusCode == 201 })
+			gatehousetest.Eventually(t, "it works again", func() bool { return post(s, "/orders", "after", "soap").StatusCode == 201 })
 		})
 	}
 }
@@ -160,7 +160,7 @@ func TestRedisDownAtTheEnd(t *testing.T) {
 		}
 		first <- resp
 	}()
-	await(t, "the request arrives", func() bool { return app.effects.Load() == 1 })
+	gatehousetest.Eventually(t, "the request arrives", func() bool { return app.effects.Load() == 1 })
 	server.Kill()
 	close(app.release)
 	answer := <-first
@@ -169,7 +169,7 @@ func TestRedisDownAtTheEnd(t *testing.T) {
 	}
 	server.Start()
 	var second gatehousetest.Response
-	await(t, "the answer is stored", func() bool {
+	gatehousetest.Eventually(t, "the answer is stored", func() bool {
 		second = post(s, "/slow", "k", "soap")
 		return second.StatusCode == 201
 	})
@@ -259,15 +259,7 @@ func provisioned(t testing.TB, configure func(*idempotency.Handler)) *idempotenc
 	if configure != nil {
 		configure(h)
 	}
-	if err := h.Provision(gatehousetest.Context(t)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := h.Cleanup(); err != nil {
-			t.Error(err)
-		}
-	})
-	return h
+	return gatehousetest.Provision(t, h)
 }
 
 var nothing = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
@@ -434,7 +426,7 @@ func holdRequests(t *testing.T, s *gatehousetest.Server, n int, all func() bool,
 		open[i] = conn
 		fmt.Fprint(conn, "POST /slow HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Length: 4\r\n\r\nsoap")
 	}
-	await(t, "all are held", all)
+	gatehousetest.Eventually(t, "all are held", all)
 	used := memory() - before
 	release()
 	in := bufio.NewReader(nil)

@@ -22,24 +22,11 @@ import (
 // fastcgi listens as an application that takes every request and then breaks the connection, and counts them.
 func fastcgi(t *testing.T, dispatches *atomic.Int64) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			if n, _ := conn.Read(make([]byte, 1<<16)); n > 0 {
-				dispatches.Add(1)
-			}
-			_ = conn.Close()
+	return gatehousetest.Listen(t, func(conn net.Conn) {
+		if n, _ := conn.Read(make([]byte, 1<<16)); n > 0 {
+			dispatches.Add(1)
 		}
-	}()
-	return listener.Addr().String()
+	})
 }
 
 func TestFastCGIIsNotRepeated(t *testing.T) {
@@ -187,7 +174,7 @@ func TestHeadersInFront(t *testing.T) {
 	for range clients {
 		go func() { results <- post(s, "/slow", "k", "") }()
 	}
-	await(t, "all but one to wait", func() bool { return metric(t, s, `gatehouse_idempotency_waiting{store="memory"}`) == clients-1 })
+	gatehousetest.Eventually(t, "all but one to wait", func() bool { return metric(t, s, `gatehouse_idempotency_waiting{store="memory"}`) == clients-1 })
 	close(app.release)
 	for range clients {
 		if got := (<-results).Header.Get("Location"); got != "/a/orders/1" {

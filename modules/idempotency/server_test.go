@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 	_ "github.com/gatehouse-proxy/gatehouse/modules/idempotency"
@@ -207,7 +206,7 @@ func TestDoubleClick(t *testing.T) {
 			answers[i] = resp
 		})
 	}
-	await(t, "19 wait", func() bool { return metric(t, s, `gatehouse_idempotency_waiting{store="memory"}`) == 19 })
+	gatehousetest.Eventually(t, "19 wait", func() bool { return metric(t, s, `gatehouse_idempotency_waiting{store="memory"}`) == 19 })
 	close(app.release)
 	group.Wait()
 	for _, answer := range answers {
@@ -220,7 +219,7 @@ func TestDoubleClick(t *testing.T) {
 func TestInFlight(t *testing.T) {
 	s, app := start(t, "wait 0s")
 	go func() { _, _ = s.Try("POST", s.URL(":8080")+"/slow", "", "Idempotency-Key: k") }()
-	await(t, "the first arrives", func() bool { return app.effects.Load() == 1 })
+	gatehousetest.Eventually(t, "the first arrives", func() bool { return app.effects.Load() == 1 })
 	resp := post(s, "/slow", "k", "")
 	if p := expect(t, resp, 409, "in-flight"); resp.Header.Get("Retry-After") != "1" || len(p.Operation) != 32 {
 		t.Errorf("Retry-After %q, operation %q", resp.Header.Get("Retry-After"), p.Operation)
@@ -242,7 +241,7 @@ func TestWaitersAreLimited(t *testing.T) {
 					}
 				})
 			}
-			await(t, "two wait", func() bool { return metric(t, s, `gatehouse_idempotency_waiting_bytes{store="memory"}`) == 8 })
+			gatehousetest.Eventually(t, "two wait", func() bool { return metric(t, s, `gatehouse_idempotency_waiting_bytes{store="memory"}`) == 8 })
 			expect(t, post(s, "/slow", "k", "soap"), 409, "in-flight")
 			close(app.release)
 			group.Wait()
@@ -267,7 +266,7 @@ func TestClientLeaves(t *testing.T) {
 		}
 		gone <- err
 	}()
-	await(t, "the request arrives", func() bool { return app.effects.Load() == 1 })
+	gatehousetest.Eventually(t, "the request arrives", func() bool { return app.effects.Load() == 1 })
 	cancel()
 	if err := <-gone; err == nil {
 		t.Fatal("the client did not leave")
@@ -455,16 +454,6 @@ func TestDryRun(t *testing.T) {
 		}
 	}
 	_ = app
-}
-
-// await waits, closely, for something that other goroutines bring about.
-func await(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
-		}
-	}
 }
 
 // metric reads one series of the running config; 0 if it is not there.

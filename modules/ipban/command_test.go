@@ -4,7 +4,6 @@
 package ipban_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/netip"
 	"os"
@@ -12,9 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
-	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 	"github.com/gatehouse-proxy/gatehouse/modules/ipban"
@@ -25,15 +21,7 @@ func mustAddr(s string) netip.Addr { return netip.MustParseAddr(s) }
 // bans runs `gatehouse bans` with arguments, against the server's admin endpoint.
 func bans(t *testing.T, s *gatehousetest.Server, stdin string, args ...string) (string, error) {
 	t.Helper()
-	var out bytes.Buffer
-	root, cmd := &cobra.Command{Use: "gatehouse", SilenceUsage: true, SilenceErrors: true}, &cobra.Command{Use: "bans"}
-	caddycmd.Commands()["bans"].CobraFunc(cmd)
-	root.AddCommand(cmd)
-	root.SetArgs(append(append([]string{"bans"}, args...), "--address", s.AdminAddress()))
-	root.SetIn(strings.NewReader(stdin))
-	root.SetOut(&out)
-	err := root.ExecuteContext(t.Context())
-	return out.String(), err
+	return gatehousetest.Command(t, stdin, append(append([]string{"bans"}, args...), "--address", s.AdminAddress())...)
 }
 
 // stamps are the times in an output.

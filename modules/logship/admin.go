@@ -38,28 +38,10 @@ func (Admin) CaddyModule() caddy.ModuleInfo {
 // Routes implements caddy.AdminRouter.
 func (Admin) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
-		{Pattern: "/gatehouse/logs", Handler: route{http.MethodGet, serveStatus}},
-		{Pattern: "/gatehouse/logs/tail", Handler: route{http.MethodGet, serveTail}},
-		{Pattern: "/gatehouse/logs/replay", Handler: route{http.MethodPost, serveReplay}},
+		{Pattern: "/gatehouse/logs", Handler: adminapi.Methods{http.MethodGet: serveStatus}},
+		{Pattern: "/gatehouse/logs/tail", Handler: adminapi.Methods{http.MethodGet: serveTail}},
+		{Pattern: "/gatehouse/logs/replay", Handler: adminapi.Methods{http.MethodPost: serveReplay}},
 	}
-}
-
-// route answers one method with what its function returns, as JSON.
-type route struct {
-	method string
-	serve  func(r *http.Request) (any, error)
-}
-
-// ServeHTTP implements caddy.AdminHandler.
-func (h route) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
-	if err := adminapi.Allow(w, r, h.method); err != nil {
-		return err
-	}
-	answer, err := h.serve(r)
-	if err != nil {
-		return err
-	}
-	return adminapi.Answer(w, answer)
 }
 
 func serveStatus(*http.Request) (any, error) {
@@ -183,8 +165,5 @@ func (c *core) shipper(name string) (*shipper, error) {
 	return nil, adminapi.Refuse(http.StatusNotFound, "sink: expected one of %s", strings.Join(names, ", "))
 }
 
-// Interface guards
-var (
-	_ caddy.AdminRouter  = (*Admin)(nil)
-	_ caddy.AdminHandler = route{}
-)
+// Interface guard
+var _ caddy.AdminRouter = (*Admin)(nil)

@@ -4,15 +4,11 @@
 package logship_test
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
-	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 )
@@ -46,45 +42,27 @@ func TestAdminErrors(t *testing.T) {
 	}
 }
 
-// run runs `logs` with arguments and returns what it prints.
-func run(t *testing.T, args ...string) (string, error) {
-	t.Helper()
-	found, ok := caddycmd.Commands()["logs"]
-	if !ok {
-		t.Fatal("there is no command logs")
-	}
-	cmd := &cobra.Command{Use: "logs", SilenceUsage: true, SilenceErrors: true}
-	found.CobraFunc(cmd)
-	var out bytes.Buffer
-	cmd.SetOut(&out)
-	cmd.SetErr(&out)
-	cmd.SetArgs(args)
-	err := cmd.ExecuteContext(t.Context())
-	return out.String(), err
-}
-
 func TestCommands(t *testing.T) {
 	r := newReceiver(t, "a")
 	dir := t.TempDir()
 	s := gatehousetest.Start(t, site(dir, "sink testing a"))
 	requests(t, s, 20)
 	r.await(t, 20)
-	eventually(t, func() bool { return status(t, s).Sinks[0].Pending == 0 })
-	address := "--address=" + s.AdminAddress()
+	gatehousetest.Eventually(t, "everything is delivered", func() bool { return status(t, s).Sinks[0].Pending == 0 })
 	for _, test := range []struct{ args, want string }{
 		{"status", "up"},
 		{"status --json", `"delivered": 20`},
 		{"tail -n 3", `"uri":"/19"`},
 		{"replay", "delivered 0 lines"},
 	} {
-		if out, err := run(t, append(strings.Fields(test.args), address)...); err != nil || !strings.Contains(out, test.want) {
+		if out, err := s.Command(append([]string{"logs"}, strings.Fields(test.args)...)...); err != nil || !strings.Contains(out, test.want) {
 			t.Errorf("logs %s prints %q, %v; want %q", test.args, out, err, test.want)
 		}
 	}
-	if out, _ := run(t, "tail", "-n", "3", address); strings.Count(out, "\n") != 3 {
+	if out, _ := s.Command("logs", "tail", "-n", "3"); strings.Count(out, "\n") != 3 {
 		t.Errorf("the last three lines are %q", out)
 	}
-	if _, err := run(t, "nosuch"); err == nil {
+	if _, err := gatehousetest.Command(t, "", "logs", "nosuch"); err == nil {
 		t.Error("an unknown command was accepted")
 	}
 }
@@ -101,14 +79,14 @@ func TestVerifyCommand(t *testing.T) {
 		}
 	}
 	write(1, 2, 3, 3)
-	if out, err := run(t, "verify", file); err != nil || !strings.Contains(out, "complete: 3 lines, 1 duplicates") {
+	if out, err := gatehousetest.Command(t, "", "logs", "verify", file); err != nil || !strings.Contains(out, "complete: 3 lines, 1 duplicates") {
 		t.Errorf("verify prints %q, %v", out, err)
 	}
 	write(1, 2, 5)
-	if out, err := run(t, "verify", file); err == nil || !strings.Contains(err.Error(), "2 missing") {
+	if out, err := gatehousetest.Command(t, "", "logs", "verify", file); err == nil || !strings.Contains(err.Error(), "2 missing") {
 		t.Errorf("verify prints %q, %v", out, err)
 	}
-	if _, err := run(t, "verify", file+".none"); err == nil {
+	if _, err := gatehousetest.Command(t, "", "logs", "verify", file+".none"); err == nil {
 		t.Error("a file that is not there was verified")
 	}
 }
@@ -119,7 +97,7 @@ func TestMetrics(t *testing.T) {
 	s := gatehousetest.Start(t, "{\n metrics\n}\n"+site(dir, "sink testing a"))
 	requests(t, s, 20)
 	r.await(t, 20)
-	eventually(t, func() bool { return status(t, s).Sinks[0].Pending == 0 })
+	gatehousetest.Eventually(t, "everything is delivered", func() bool { return status(t, s).Sinks[0].Pending == 0 })
 	body := s.Admin("GET", "/metrics", "").Body
 	for _, name := range []string{"accepted_total", "delivered_total"} {
 		if want := fmt.Sprintf("gatehouse_logship_%s{sink=\"testing\",spool=%q} 20", name, dir); !strings.Contains(body, want) {

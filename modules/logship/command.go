@@ -47,12 +47,6 @@ arrived.
 func configureCommand(cmd *cobra.Command) {
 	adminclient.AddFlags(cmd)
 	cmd.AddCommand(statusCommand(), tailCommand(), verifyCommand(), replayCommand())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return fmt.Errorf("unknown command %q; expected status, tail, verify or replay", args[0])
-		}
-		return cmd.Help()
-	}
 }
 
 func statusCommand() *cobra.Command {
@@ -61,12 +55,8 @@ func statusCommand() *cobra.Command {
 		Short: "Prints the state of every spool and its sinks",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := adminclient.New(cmd)
-			if err != nil {
-				return err
-			}
 			var all []Status
-			if err := client.Do(cmd.Context(), http.MethodGet, "/gatehouse/logs", nil, &all); err != nil {
+			if err := adminclient.Ask(cmd, http.MethodGet, "/gatehouse/logs", nil, &all); err != nil {
 				return err
 			}
 			table := adminclient.NewTable("SPOOL", "SINK", "STATE", "ACCEPTED", "DELIVERED", "PENDING", "DROPPED", "DEAD", "OLDEST", "SIZE", "HEALTH")
@@ -211,16 +201,12 @@ mended. Those that it takes now leave the dead letters.
 `,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := adminclient.New(cmd)
-			if err != nil {
-				return err
-			}
 			query := url.Values{"spool": {cmd.Flag("spool").Value.String()}, "sink": {cmd.Flag("sink").Value.String()}}
 			var sum replayed
-			if err := client.Do(cmd.Context(), http.MethodPost, "/gatehouse/logs/replay?"+query.Encode(), nil, &sum); err != nil {
+			if err := adminclient.Ask(cmd, http.MethodPost, "/gatehouse/logs/replay?"+query.Encode(), nil, &sum); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "delivered %d lines; %d were refused again\n", sum.Delivered, sum.Refused)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "delivered %d lines; %d were refused again\n", sum.Delivered, sum.Refused)
 			return err
 		},
 	}

@@ -89,7 +89,8 @@ type costly struct {
 
 func (c *costly) each() float64 { return float64(c.took.Nanoseconds()) / float64(c.lines) }
 
-// measure is one turn: two seconds of lines, and one and a half in which what is late of it is done.
+// measure is one turn: two seconds of lines, and one and a half in which what is late of it is done: a batch waits for more lines
+// for a second, and so long does a line for the disk's sync.
 func (c *costly) measure(b *testing.B, lines []string) {
 	const rate, writers, turn = 20_000, 4, 2 * time.Second
 	if c.out == nil {

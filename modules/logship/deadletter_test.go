@@ -25,9 +25,9 @@ func poisoned(t *testing.T, s *gatehousetest.Server, r *receiver) {
 		}
 		s.Get(path)
 	}
-	eventually(t, func() bool { return status(t, s).Sinks[0].Accepted == 100 })
+	gatehousetest.Eventually(t, "all lines are accepted", func() bool { return status(t, s).Sinks[0].Accepted == 100 })
 	r.set(func() { r.err, r.sends = nil, 0 })
-	eventually(t, func() bool { return status(t, s).Sinks[0].Pending == 0 })
+	gatehousetest.Eventually(t, "everything is delivered", func() bool { return status(t, s).Sinks[0].Pending == 0 })
 }
 
 func TestDeadLetters(t *testing.T) {
@@ -89,7 +89,7 @@ func TestDeadLettersOfAnyBytes(t *testing.T) {
 	if _, err := opened(t, dir).Write([]byte("poison \xff\xfe\n")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return status(t, s).Sinks[0].DeadLettered == 1 })
+	gatehousetest.Eventually(t, "the line is put aside", func() bool { return status(t, s).Sinks[0].DeadLettered == 1 })
 	files, _ := filepath.Glob(filepath.Join(dir, "dead", "testing", "*.ndjson"))
 	text, err := os.ReadFile(files[0])
 	if err != nil {

@@ -19,7 +19,7 @@ func TestSinkComesBackAsTheLogEnds(t *testing.T) {
 	s := gatehousetest.Start(t, strings.Replace(site(t.TempDir(), "sink testing a"), "retry 1ms 20ms", "retry 30s 30s", 1))
 	r.set(func() { r.err = errAway })
 	requests(t, s, 250)
-	eventually(t, func() bool { return status(t, s).Sinks[0].State == "down" })
+	gatehousetest.Eventually(t, "the sink is found to be down", func() bool { return status(t, s).Sinks[0].State == "down" })
 	r.set(func() { r.err = nil })
 	if err := s.Reload(":8080 {\n respond ok\n}"); err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func TestBacklogOutlastsTheEnd(t *testing.T) {
 	stalled := make(chan struct{})
 	slow.set(func() { slow.stalled = stalled })
 	requests(t, s, 1)
-	eventually(t, func() bool { st := status(t, s).Sinks; return min(st[0].Pending, st[1].Pending) == 1 })
+	gatehousetest.Eventually(t, "a line waits for each sink", func() bool { st := status(t, s).Sinks; return min(st[0].Pending, st[1].Pending) == 1 })
 	time.AfterFunc(300*time.Millisecond, func() { close(stalled) })
 	if err := s.Reload(":8080 {\n respond ok\n}"); err != nil {
 		t.Fatal(err)
@@ -79,10 +79,10 @@ func TestSinkThatCannotBeginYet(t *testing.T) {
 	if err := os.Remove(obstacle); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { st := status(t, s); return len(st.Sinks) == 2 && st.Health == "ok" })
+	gatehousetest.Eventually(t, "both sinks are well", func() bool { st := status(t, s); return len(st.Sinks) == 2 && st.Health == "ok" })
 	requests(t, s, 5)
 	a.await(t, 15)
-	eventually(t, func() bool { return b.verify(t).Lines >= 5 })
+	gatehousetest.Eventually(t, "five lines arrive", func() bool { return b.verify(t).Lines >= 5 })
 }
 
 // The dead letters' directory cannot be made for a while: the batch waits for it, and nothing is lost or sent twice.
@@ -98,14 +98,14 @@ func TestDeadLettersThatCannotBeKept(t *testing.T) {
 	requests(t, s, 5)
 	s.Get("/poison")
 	requests(t, s, 5)
-	eventually(t, func() bool { return r.verify(t).Lines >= 5 && status(t, s).Sinks[0].Accepted == 11 })
+	gatehousetest.Eventually(t, "the rest is accepted", func() bool { return r.verify(t).Lines >= 5 && status(t, s).Sinks[0].Accepted == 11 })
 	if sink := status(t, s).Sinks[0]; sink.Dropped+sink.DeadLettered > 0 {
 		t.Errorf("status is %+v", sink)
 	}
 	if err := os.Remove(dead); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return status(t, s).Sinks[0].Pending == 0 })
+	gatehousetest.Eventually(t, "everything is delivered", func() bool { return status(t, s).Sinks[0].Pending == 0 })
 	if sink := status(t, s).Sinks[0]; sink.Delivered != 10 || sink.DeadLettered != 1 || sink.Dropped != 0 {
 		t.Errorf("status is %+v", sink)
 	}

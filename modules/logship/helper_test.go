@@ -103,18 +103,9 @@ func (r *receiver) verify(t *testing.T) logship.Report {
 // await waits until lines have arrived, and checks that none is missing or came twice.
 func (r *receiver) await(t *testing.T, lines uint64) {
 	t.Helper()
-	eventually(t, func() bool { return r.verify(t).Lines >= lines })
+	gatehousetest.Eventually(t, "the lines arrive", func() bool { return r.verify(t).Lines >= lines })
 	if got := r.verify(t); got.Lines != lines || got.Missing+got.Duplicates+got.Unreadable+got.Disordered > 0 {
 		t.Errorf("what has arrived is %+v, want %d lines", got, lines)
-	}
-}
-
-func eventually(t *testing.T, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it did not come to hold")
-		}
 	}
 }
 

@@ -58,7 +58,7 @@ func TestRejectedReload(t *testing.T) {
 		}
 	}
 	requests(t, s, 5)
-	eventually(t, func() bool { return status(t, s).Sinks[0].Pending == 0 })
+	gatehousetest.Eventually(t, "everything is delivered", func() bool { return status(t, s).Sinks[0].Pending == 0 })
 	// While it is being loaded, the broken config's sink gets lines too; none may be lost for that, and none come twice.
 	var v logship.Verifier
 	for _, line := range slices.Concat(a.lines, b.lines) {
@@ -97,8 +97,8 @@ func TestReloadsLeakNothing(t *testing.T) {
 	requests(t, s, 10)
 	r.await(t, 20)
 	s.Client.CloseIdleConnections()
-	eventually(t, func() bool { return openFiles(t) <= before+2 }) // sockets that are being closed come and go
-	eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines+2 })
+	gatehousetest.Eventually(t, "no file is left open", func() bool { return openFiles(t) <= before+2 }) // sockets that are being closed come and go
+	gatehousetest.Eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= goroutines+2 })
 	if r.closed < n {
 		t.Errorf("%d of %d sinks were cleaned up", r.closed, n)
 	}

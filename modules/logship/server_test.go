@@ -28,7 +28,7 @@ func TestLinesArrive(t *testing.T) {
 	if !strings.HasPrefix(r.lines[0], `{"ship_node":"edge-1","ship_epoch":`) || !strings.Contains(r.lines[0], `"msg":"handled request"`) {
 		t.Errorf("a line is %s", r.lines[0])
 	}
-	eventually(t, func() bool { return status(t, s).Sinks[0].Delivered == 50 })
+	gatehousetest.Eventually(t, "everything is delivered", func() bool { return status(t, s).Sinks[0].Delivered == 50 })
 	st := status(t, s)
 	if st.State != "open" || st.Health != "ok" || st.Node != "edge-1" || st.Sinks[0].State != "up" || st.Sinks[0].Name != "testing" {
 		t.Errorf("status is %+v", st)
@@ -41,7 +41,7 @@ func TestEverySinkGetsEveryLine(t *testing.T) {
 	s := gatehousetest.Start(t, site(t.TempDir(), "sink testing a", "sink testing:second b"))
 	requests(t, s, 50)
 	a.await(t, 50)
-	eventually(t, func() bool { return status(t, s).Sinks[0].State == "down" })
+	gatehousetest.Eventually(t, "the sink is found to be down", func() bool { return status(t, s).Sinks[0].State == "down" })
 	st := status(t, s)
 	if st.Sinks[0].Name != "second" || st.Sinks[0].Pending != 50 || st.Sinks[0].LastError != errAway.Error() ||
 		!strings.Contains(st.Health, "second is down") {
@@ -124,38 +124,39 @@ func TestTwiceWithDifferingOptions(t *testing.T) {
 	r.await(t, 7)
 }
 
-func TestSpoolIsLocked(t *testing.T) {
-	dir := t.TempDir()
+// hold has another process's hand on the spool of a site, which has served 20 requests. end takes it away.
+func hold(t *testing.T) (s *gatehousetest.Server, dir string, end func()) {
+	t.Helper()
+	dir = t.TempDir()
 	other, _, err := spool.Open(dir, spool.Options{Segment: spool.MinSegment, MaxSize: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newReceiver(t, "a")
-	s := gatehousetest.Start(t, site(dir, "sink testing a"))
+	s = gatehousetest.Start(t, site(dir, "sink testing a"))
 	requests(t, s, 20)
+	return s, dir, func() {
+		if err := other.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestSpoolIsLocked(t *testing.T) {
+	r := newReceiver(t, "a")
+	s, _, end := hold(t)
 	st := status(t, s)
 	if st.State != "held" || st.HeldLines != 20 || !strings.Contains(st.Health, "another process") {
 		t.Errorf("status is %+v", st)
 	}
-	if err := other.Close(); err != nil {
-		t.Fatal(err)
-	}
+	end()
 	r.await(t, 20)
 }
 
 // The log ends just when another process lets go of the spool: the lines that were held are not lost.
 func TestHeldLinesAtTheEnd(t *testing.T) {
-	dir := t.TempDir()
-	other, _, err := spool.Open(dir, spool.Options{Segment: spool.MinSegment, MaxSize: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := newReceiver(t, "a")
-	s := gatehousetest.Start(t, site(dir, "sink testing a"))
-	requests(t, s, 20)
-	if err := other.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s, dir, end := hold(t)
+	end()
 	if err := s.Reload(":8080 {\n respond ok\n}"); err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +219,7 @@ func TestFlushIsBounded(t *testing.T) {
 	r.set(func() { r.stalled = make(chan struct{}) })
 	s := gatehousetest.Start(t, strings.Replace(site(dir, "sink testing a"), "flush 2s", "flush 100ms", 1))
 	requests(t, s, 3)
-	eventually(t, func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.sends > 0 })
+	gatehousetest.Eventually(t, "a batch is on its way", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.sends > 0 })
 	begun := time.Now()
 	if err := s.Reload(":8080 {\n respond ok\n}"); err != nil {
 		t.Fatal(err)
@@ -243,7 +244,7 @@ func TestNothingUnfilteredIsOnTheDisk(t *testing.T) {
 		s.Get("/", "X-Secret: tell-nobody", "X-Other: may-be-told")
 	}
 	var all []byte
-	eventually(t, func() bool { return status(t, s).Sinks[0].Pending == 20 })
+	gatehousetest.Eventually(t, "all lines wait", func() bool { return status(t, s).Sinks[0].Pending == 20 })
 	names, _ := filepath.Glob(filepath.Join(dir, "*"))
 	for _, name := range names {
 		text, err := os.ReadFile(name)

@@ -4,27 +4,13 @@
 package processors
 
 import (
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/directive"
 )
 
 func init() {
-	httpcaddyfile.RegisterGlobalOption("processors", parseApp)
-}
-
-func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
-	if existing != nil {
-		d.Next() // for the line
-		return nil, d.Err("processors is given twice; a process has one scheduler")
-	}
-	app := new(App)
-	if err := app.UnmarshalCaddyfile(d); err != nil {
-		return nil, err
-	}
-	return httpcaddyfile.App{Name: "processors", Value: caddyconfig.JSON(app, nil)}, nil
+	directive.App("processors", "a process has one scheduler", func() caddyfile.Unmarshaler { return new(App) })
 }
 
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax, as a global option:

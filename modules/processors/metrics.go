@@ -17,19 +17,10 @@ var metrics = sync.OnceValue(func() []prometheus.Collector {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: meter.Namespace, Subsystem: "processors", Name: "in_use",
 			Help: "Cores that Go's scheduler uses at once at most; 0 if not set here.",
-		}, func() float64 { return read((*process).inUse) }),
+		}, func() float64 { return processes.Read((*process).inUse) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: meter.Namespace, Subsystem: "processors", Name: "changes_total",
 			Help: "How often the number of cores was changed.",
-		}, func() float64 { return read((*process).changed) }),
+		}, func() float64 { return processes.Read((*process).changed) }),
 	}
 })
-
-func read(what func(*process) float64) float64 {
-	p, l, err := take()
-	if err != nil {
-		return 0
-	}
-	defer func() { _ = l.Release() }() // its destructor has no error
-	return what(p)
-}

@@ -4,28 +4,22 @@
 package processors
 
 import (
-	"os"
 	"runtime"
 	runtimemetrics "runtime/metrics"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
-	"github.com/gatehouse-proxy/gatehouse/modules/lease"
+	"github.com/gatehouse-proxy/gatehouse/modules/processwide"
 )
 
 const (
 	share       = 4 // the default least is all cores divided by it
 	environment = "GOMAXPROCS"
 	runnable    = "/sched/goroutines/runnable:goroutines"
-	processKey  = "process"
 )
 
-// processes holds the one process, while anything sets its cores.
-var processes = caddy.NewUsagePool()
+var processes = processwide.NewPool[process]()
 
 // settings are what one config asks for.
 type settings struct {
@@ -44,10 +38,10 @@ func (s settings) of(most int) int {
 	return min(s.least, most)
 }
 
-// process is this process's scheduler and who sets it. The last config that came counts: during a reload there are two.
+// process is this process's scheduler and who sets it.
 type process struct {
 	mu    sync.Mutex // guards what follows
-	users []user
+	users processwide.Users[settings]
 	stop  chan struct{} // ends what follows the load; nil if nothing does
 	ended sync.WaitGroup
 
@@ -63,37 +57,17 @@ type process struct {
 	blocking atomic.Int32 // calls that block a processor
 }
 
-type user struct {
-	owner any
-	settings
-}
-
-func take() (*process, lease.Lease, error) {
-	return lease.Take(processes, processKey, func() (*process, error) { return new(process), nil })
-}
-
-// Destruct implements caddy.Destructor.
-func (p *process) Destruct() error { return nil }
-
 // Adapt lets this process use as many cores as its work needs from now on, whatever configs it runs that do not say
 // otherwise. The operator's GOMAXPROCS, if set, stays in force. It is for a program's main function.
 func Adapt() error {
-	if os.Getenv(environment) != "" {
-		return nil
-	}
-	p, _, err := take() // never released: for the life of the process
-	if err != nil {
-		return err
-	}
-	p.use(p, settings{})
-	return nil
+	return processes.Adapt(environment, func(p *process) { p.use(p, settings{}) })
 }
 
 // use makes s the process's settings until owner drops them or another comes.
 func (p *process) use(owner any, s settings) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.users = append(p.users, user{owner, s})
+	p.users.Add(owner, s)
 	p.apply()
 }
 
@@ -101,12 +75,7 @@ func (p *process) use(owner any, s settings) {
 func (p *process) drop(owner any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := slices.IndexFunc(p.users, func(u user) bool { return u.owner == owner })
-	if i < 0 {
-		return
-	}
-	p.users = slices.Delete(p.users, i, i+1)
-	if i == len(p.users) { // its settings were in force
+	if _, counted := p.users.Remove(owner); counted {
 		p.apply()
 	}
 }
@@ -121,7 +90,8 @@ func (p *process) apply() {
 			runtime.GOMAXPROCS(p.most)
 		}
 	}
-	if len(p.users) == 0 {
+	wanted, ok := p.users.Last()
+	if !ok {
 		return
 	}
 	if _, known := used(); !known {
@@ -130,8 +100,8 @@ func (p *process) apply() {
 	p.stop, p.most = make(chan struct{}), runtime.GOMAXPROCS(0)
 	p.given = p.most
 	p.working.Store(int32(p.most))
-	last, stop := p.users[len(p.users)-1], p.stop
-	p.ended.Go(func() { p.follow(last.settings, stop) })
+	stop := p.stop
+	p.ended.Go(func() { p.follow(wanted, stop) })
 }
 
 // follow uses as many cores as the load needs, until stop is closed. Whoever else sets their number (Caddy does at its start,
@@ -203,7 +173,7 @@ func sleep(d time.Duration, stop <-chan struct{}) bool {
 // Blocking calls what blocks a processor for long without Go's knowing it, such as a sync to a disk, with the processors
 // in reserve at hand for everybody else. It returns the call's error; it may be a few milliseconds late.
 func Blocking(call func() error) error {
-	p, l, err := take()
+	p, l, err := processes.Take()
 	if err != nil {
 		return call()
 	}

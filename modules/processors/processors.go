@@ -56,7 +56,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("processors: least: expected 1 to %d, found %d", mostLeast, a.Least)
 	}
 	var err error
-	if a.process, a.lease, err = take(); err != nil {
+	if a.process, a.lease, err = processes.Take(); err != nil {
 		return err
 	}
 	return meter.Register(ctx.GetMetricsRegistry(), metrics()...)

@@ -112,16 +112,6 @@ func TestRest(t *testing.T) {
 	}
 }
 
-// settles waits until something holds.
-func settles(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("it did not happen that %s", what)
-		}
-	}
-}
-
 // twoCores gives the process at least two processors for a test.
 func twoCores(t *testing.T) int {
 	t.Helper()
@@ -150,11 +140,11 @@ func TestFollowsTheLoad(t *testing.T) {
 	all := twoCores(t)
 	p := new(process)
 	p.use(t, settings{least: 1})
-	settles(t, "an idle process uses one core", func() bool { return p.inUse() == 1 })
+	gatehousetest.Eventually(t, "an idle process uses one core", func() bool { return p.inUse() == 1 })
 	stop := burn(64) // so that they queue, even where others take the machine
-	settles(t, "a busy process uses all cores", func() bool { return p.inUse() == float64(all) })
+	gatehousetest.Eventually(t, "a busy process uses all cores", func() bool { return p.inUse() == float64(all) })
 	stop()
-	settles(t, "it uses one again", func() bool { return p.inUse() == 1 })
+	gatehousetest.Eventually(t, "it uses one again", func() bool { return p.inUse() == 1 })
 	runtime.GC() // which interrupts who occupies a processor
 	if p.changed() < 3 {
 		t.Errorf("%v changes were counted, want at least 3", p.changed())
@@ -172,11 +162,11 @@ func TestAnothersWord(t *testing.T) {
 	p := new(process)
 	p.use(t, settings{least: 1})
 	defer p.drop(t)
-	settles(t, "an idle process uses one core", func() bool { return p.inUse() == 1 })
+	gatehousetest.Eventually(t, "an idle process uses one core", func() bool { return p.inUse() == 1 })
 	runtime.GOMAXPROCS(5)
 	stop := burn(64)
 	defer stop()
-	settles(t, "five are all", func() bool { return p.inUse() == 5 })
+	gatehousetest.Eventually(t, "five are all", func() bool { return p.inUse() == 5 })
 }
 
 // Caddy sets the number a moment before the first config runs: sooner than anything looks again.
@@ -224,7 +214,7 @@ func TestBlocking(t *testing.T) {
 		return
 	}
 	twoCores(t)
-	p, l, err := take()
+	p, l, err := processes.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,14 +223,14 @@ func TestBlocking(t *testing.T) {
 	defer p.drop(t)
 	stop := nudge()
 	defer stop()
-	settles(t, "a processor is occupied", p.sits.Load)
+	gatehousetest.Eventually(t, "a processor is occupied", p.sits.Load)
 	failed := errors.New("the disk is full")
 	for range 20 {
 		err := Blocking(func() error {
 			for range 10 {
 				if p.sits.Load() {
 					// The call begins after some milliseconds in any case; from then on nobody sits down.
-					settles(t, "the processor is free", func() bool { return !p.sits.Load() })
+					gatehousetest.Eventually(t, "the processor is free", func() bool { return !p.sits.Load() })
 				}
 			}
 			return failed
@@ -249,13 +239,13 @@ func TestBlocking(t *testing.T) {
 			t.Fatalf("the call's error became %v", err)
 		}
 	}
-	settles(t, "a processor is occupied again", p.sits.Load)
+	gatehousetest.Eventually(t, "a processor is occupied again", p.sits.Load)
 	var calls sync.WaitGroup
 	for range 5000 {
 		calls.Go(func() { _ = Blocking(func() error { return nil }) })
 	}
 	calls.Wait()
-	settles(t, "a processor is occupied after thousands of calls at once", p.sits.Load)
+	gatehousetest.Eventually(t, "a processor is occupied after thousands of calls at once", p.sits.Load)
 }
 
 // nudge gives the process a little to do until the returned function is called.
@@ -289,16 +279,16 @@ func TestReload(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	one := func() bool { return read((*process).inUse) == 1 }
+	one := func() bool { return processes.Read((*process).inUse) == 1 }
 	reload(site("processors 1", ""))
-	settles(t, "one core is in use", one)
+	gatehousetest.Eventually(t, "one core is in use", one)
 	if got := s.Admin(http.MethodGet, "/metrics", "").Body; !strings.Contains(got, "gatehouse_processors_in_use ") {
 		t.Error("there is no metric")
 	}
 	if s.Reload(site("processors all", "reverse_proxy {\n lb_policy weighted_round_robin 0\n}\n")) == nil {
 		t.Fatal("a broken config was accepted")
 	}
-	settles(t, "one core is still in use", one)
+	gatehousetest.Eventually(t, "one core is still in use", one)
 	reload(site("", ""))
 	if n := runtime.GOMAXPROCS(0); n != all {
 		t.Errorf("%d processors are there, want %d", n, all)
@@ -324,7 +314,7 @@ func TestAdapt(t *testing.T) {
 	if err := Adapt(); err != nil {
 		t.Fatal(err)
 	}
-	p, l, err := take()
+	p, l, err := processes.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,6 +326,6 @@ func TestAdapt(t *testing.T) {
 	if err := Adapt(); err != nil {
 		t.Fatal(err)
 	}
-	settles(t, "an idle process uses few cores", func() bool { return p.inUse() == float64(settings{}.of(all)) })
+	gatehousetest.Eventually(t, "an idle process uses few cores", func() bool { return p.inUse() == float64(settings{}.of(all)) })
 	p.drop(p)
 }

@@ -43,35 +43,29 @@ func (admin) CaddyModule() caddy.ModuleInfo {
 // Routes returns the admin routes.
 func (admin) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
-		{Pattern: "/gatehouse/ready", Handler: caddy.AdminHandlerFunc(serveReady)},
-		{Pattern: "/gatehouse/drain", Handler: caddy.AdminHandlerFunc(serveDrain)},
+		{Pattern: "/gatehouse/ready", Handler: adminapi.Methods{http.MethodGet: serveReady}},
+		{Pattern: "/gatehouse/drain", Handler: adminapi.Methods{http.MethodPost: serveDrain, http.MethodDelete: serveDrain}},
 	}
 }
 
-func serveReady(w http.ResponseWriter, r *http.Request) error {
-	if err := adminapi.Allow(w, r, http.MethodGet); err != nil {
-		return err
-	}
+func serveReady(*http.Request) (any, error) {
 	current, err := configured()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return writeState(w, current)
+	return current.state(), nil
 }
 
-func serveDrain(w http.ResponseWriter, r *http.Request) error {
-	if err := adminapi.Allow(w, r, http.MethodPost, http.MethodDelete); err != nil {
-		return err
-	}
+func serveDrain(r *http.Request) (any, error) {
 	current, err := configured()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	begin := r.Method == http.MethodPost
 	if current.asked.Swap(begin) != begin {
 		caddy.Log().Named("gatehouse.ready").Info(map[bool]string{true: "drain begins", false: "drain ends"}[begin])
 	}
-	return writeState(w, current)
+	return current.state(), nil
 }
 
 // configured finds the drain that the running config's handlers hold.
@@ -87,9 +81,9 @@ func configured() (*drain, error) {
 	return found, nil
 }
 
-func writeState(w http.ResponseWriter, d *drain) error {
+func (d *drain) state() State {
 	asked, exiting := d.asked.Load(), caddy.Exiting()
-	return adminapi.Answer(w, State{Ready: !asked && !exiting, Drain: asked, Exiting: exiting})
+	return State{Ready: !asked && !exiting, Drain: asked, Exiting: exiting}
 }
 
 var _ caddy.AdminRouter = (*admin)(nil)

@@ -42,12 +42,8 @@ func addCommands(cmd *cobra.Command) {
 
 // ask sends one request and prints the state that it answers.
 func ask(cmd *cobra.Command, method, path string) error {
-	client, err := adminclient.New(cmd)
-	if err != nil {
-		return err
-	}
 	var state State
-	if err := client.Do(cmd.Context(), method, path, nil, &state); err != nil {
+	if err := adminclient.Ask(cmd, method, path, nil, &state); err != nil {
 		return err
 	}
 	table := adminclient.NewTable("READY", "DRAIN", "EXITING")

@@ -4,16 +4,12 @@
 package reqlimit_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
 	"testing"
-
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
-	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 )
@@ -80,19 +76,6 @@ func TestAdmin(t *testing.T) {
 	}
 }
 
-// limits runs `gatehouse limits` with arguments, against the server's admin endpoint.
-func limits(t *testing.T, s *gatehousetest.Server, args ...string) (string, error) {
-	t.Helper()
-	var out bytes.Buffer
-	root, cmd := &cobra.Command{Use: "gatehouse", SilenceUsage: true, SilenceErrors: true}, &cobra.Command{Use: "limits"}
-	caddycmd.Commands()["limits"].CobraFunc(cmd)
-	root.AddCommand(cmd)
-	root.SetArgs(append(append([]string{"limits"}, args...), "--address", s.AdminAddress()))
-	root.SetOut(&out)
-	err := root.ExecuteContext(t.Context())
-	return out.String(), err
-}
-
 func TestCommands(t *testing.T) {
 	s := gatehousetest.Start(t, config("", "request_limit commands {\n\t\twindow 2 1h\n\t\tdry_run\n\t}\n\trespond ok"))
 	statuses(t, s, 5, "203.0.113.7", "/")
@@ -109,7 +92,7 @@ func TestCommands(t *testing.T) {
 		{args: "reset commands 203.0.113", err: `found "203.0.113"`},
 		{args: "nonsense", err: `unknown command "nonsense"`},
 	} {
-		out, err := limits(t, s, strings.Fields(c.args)...)
+		out, err := s.Command(append([]string{"limits"}, strings.Fields(c.args)...)...)
 		if c.err != "" {
 			if err == nil || !strings.Contains(err.Error(), c.err) {
 				t.Errorf("%s: %v, want %s", c.args, err, c.err)

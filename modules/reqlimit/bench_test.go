@@ -24,15 +24,7 @@ import (
 func provision(t testing.TB, h *reqlimit.Handler) *reqlimit.Handler {
 	t.Helper()
 	h.StoreRaw = []byte(`{"store":"memory"}`)
-	if err := h.Provision(gatehousetest.Context(t)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := h.Cleanup(); err != nil {
-			t.Error(err)
-		}
-	})
-	return h
+	return gatehousetest.Provision(t, h)
 }
 
 // silent is a response that goes nowhere.

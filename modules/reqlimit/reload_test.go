@@ -66,7 +66,7 @@ func TestCountsOutliveReloads(t *testing.T) {
 			}
 		}
 	}
-	await(t, "the limit is used up", func() bool { return asked.Load() > limit+500 })
+	gatehousetest.Eventually(t, "the limit is used up", func() bool { return asked.Load() > limit+500 })
 	close(stop)
 	group.Wait()
 	if n := passed.Load(); n > limit || n < limit-200 {

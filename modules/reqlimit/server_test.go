@@ -14,7 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/dunglas/httpsfv"
 
@@ -411,7 +410,7 @@ func TestConcurrency(t *testing.T) {
 			}
 		})
 	}
-	await(t, "two requests are in flight", func() bool { return inFlight.Load() == 2 })
+	gatehousetest.Eventually(t, "two requests are in flight", func() bool { return inFlight.Load() == 2 })
 	if got := statuses(t, s, 3, "203.0.113.7", "/"); got != "429 429 429" {
 		t.Errorf("with two in flight: %s", got)
 	}
@@ -423,26 +422,16 @@ func TestConcurrency(t *testing.T) {
 	for range 5 {
 		_, _ = s.Try(http.MethodGet, s.URL(":8080")+"/abort", "", "X-Forwarded-For: 203.0.113.7") // cut off
 	}
-	await(t, "all places are free", func() bool {
+	gatehousetest.Eventually(t, "all places are free", func() bool {
 		return strings.Contains(as(t, s, "203.0.113.7", "/").Header.Get("RateLimit"), ";r=1")
 	})
-}
-
-// await waits for a condition.
-func await(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for begun := time.Now(); !done(); time.Sleep(5 * time.Millisecond) {
-		if time.Since(begun) > 20*time.Second {
-			t.Fatalf("not within 20 s: %s", what)
-		}
-	}
 }
 
 func TestAccessLog(t *testing.T) {
 	file, name := filepath.Join(t.TempDir(), "access.log"), policy()
 	s := gatehousetest.Start(t, config("", fmt.Sprintf("log {\n\t\toutput file %s\n\t}\n\trequest_limit %s {\n\t\twindow 1 1m\n\t}\n\trespond ok", file, name)))
 	statuses(t, s, 2, "203.0.113.7", "/")
-	await(t, "both requests are logged", func() bool {
+	gatehousetest.Eventually(t, "both requests are logged", func() bool {
 		text, _ := os.ReadFile(file)
 		return strings.Contains(string(text), `"request_limit":{"outcome":"passed","policy":"`+name+`","remaining":"0"}`) &&
 			strings.Contains(string(text), `"request_limit":{"outcome":"refused","policy":"`+name+`","remaining":"0"}`)

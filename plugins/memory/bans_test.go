@@ -28,16 +28,7 @@ import (
 func TestBanStoreConforms(t *testing.T) {
 	gatehousetest.NoLeaks(t)
 	ipbantest.Run(t, func(t *testing.T) ipban.Store {
-		store := new(BanStore)
-		if err := store.Provision(gatehousetest.Context(t)); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := store.Cleanup(); err != nil {
-				t.Error(err)
-			}
-		})
-		return store
+		return gatehousetest.Provision(t, new(BanStore))
 	})
 }
 

@@ -17,16 +17,7 @@ import (
 
 func newIdempotencyStore(t testing.TB) *IdempotencyStore {
 	t.Helper()
-	store := new(IdempotencyStore)
-	if err := store.Provision(gatehousetest.Context(t)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Cleanup(); err != nil {
-			t.Error(err)
-		}
-	})
-	return store
+	return gatehousetest.Provision(t, new(IdempotencyStore))
 }
 
 func TestIdempotencyStore(t *testing.T) {

@@ -20,16 +20,7 @@ import (
 
 func openLimits(t testing.TB) reqlimit.Store {
 	t.Helper()
-	store := new(LimitStore)
-	if err := store.Provision(gatehousetest.Context(t)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Cleanup(); err != nil {
-			t.Error(err)
-		}
-	})
-	return store
+	return gatehousetest.Provision(t, new(LimitStore))
 }
 
 func TestLimitStore(t *testing.T) {

@@ -5,8 +5,6 @@ package redis
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -35,19 +33,11 @@ func TestParserErrorsTellNoSecret(t *testing.T) {
 
 // Whatever the parser takes is valid, and says the same in JSON.
 func FuzzCaddyfile(f *testing.F) {
-	fixtures, err := filepath.Glob("testdata/*.caddyfiletest")
-	if err != nil || len(fixtures) == 0 {
-		f.Fatal("no seeds", err)
-	}
-	for _, file := range fixtures {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		_, options, _ := strings.Cut(string(text), "{\n")
+	gatehousetest.Seeds(f, "testdata/*.caddyfiletest", func(fixture string) string {
+		_, options, _ := strings.Cut(fixture, "{\n")
 		options, _, _ = strings.Cut(options, "\n}\n:8080")
-		f.Add(options)
-	}
+		return options
+	})
 	f.Fuzz(func(t *testing.T, options string) {
 		d := caddyfile.NewTestDispenser(options)
 		value, err := parseGlobal(d, nil)

@@ -264,22 +264,7 @@ func TestUnixSocket(t *testing.T) {
 
 // A server that is not Redis must not be taken for one.
 func TestOtherServer(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprint(conn, "HTTP/1.1 400 Bad Request\r\n\r\n")
-			conn.Close()
-		}
-	}()
-	c := open(t, at(l.Addr().String()))
+	c := open(t, at(gatehousetest.Listen(t, func(conn net.Conn) { fmt.Fprint(conn, "HTTP/1.1 400 Bad Request\r\n\r\n") })))
 	if _, err := c.Do(t.Context(), "PING"); !errors.Is(err, ErrUnavailable) {
 		t.Fatalf("got %v", err)
 	}

@@ -17,34 +17,6 @@ import (
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 )
 
-// impostor listens where a Redis server should, and hands each connection to serve until the test ends.
-func impostor(t *testing.T, serve func(net.Conn)) (address string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	t.Cleanup(func() {
-		l.Close()
-		<-done
-	})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				serve(conn)
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
-
 // answers sends the same text for each line that comes in.
 func answers(text string) func(net.Conn) {
 	return func(conn net.Conn) {
@@ -72,7 +44,7 @@ func TestWhatIsNoRedisOpensTheBreaker(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			config := strict(impostor(t, serve))
+			config := strict(gatehousetest.Listen(t, serve))
 			config.Timeout = caddy.Duration(2 * time.Second) // closing the client waits for commands that were sent
 			c := open(t, config)
 			if cmd, err := c.Do(t.Context(), "GET", "key"); err == nil {

@@ -142,23 +142,8 @@ func TestHundredReloads(t *testing.T) {
 
 // A config is checked, loaded and replaced without a connection.
 func TestNothingIsDialedBeforeTheFirstCommand(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
 	var accepted atomic.Int32
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			accepted.Add(1)
-			conn.Close()
-		}
-	}()
-	a := l.Addr().String()
+	a := gatehousetest.Listen(t, func(net.Conn) { accepted.Add(1) })
 	config := site("redis redis://" + a + " {\n pool {\n min_idle 5\n }\n}\nredis s {\n sentinel m " + a + "\n}\nredis c {\n cluster " + a + "\n}")
 	adapted, err := gatehousetest.Adapt(config)
 	if err != nil {

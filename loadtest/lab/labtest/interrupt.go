@@ -11,10 +11,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 )
 
 // programVariable has a test's program be the load test itself.
@@ -51,7 +52,7 @@ func (i Interruption) Run(t *testing.T) {
 		t.Fatal(err)
 	}
 	rest := t.TempDir()
-	var stdout, stderr output
+	var stdout, stderr gatehousetest.Buffer
 	cmd := exec.Command(program, i.Args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Join("..", ".."), &stdout, &stderr
 	cmd.Env = append(os.Environ(), programVariable+"=1", "TMPDIR="+rest)
@@ -123,24 +124,4 @@ func end(folder string) {
 	for pid := range processes(folder) {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // fails only if it is gone
 	}
-}
-
-// output is what a program has printed so far.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-// String implements fmt.Stringer.
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }

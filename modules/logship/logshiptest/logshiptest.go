@@ -112,20 +112,25 @@ func (s *Subject) numbers(t *testing.T, atLeast int) []uint64 {
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		lines, err := s.Received()
 		if err == nil && len(lines) >= atLeast {
-			numbers := make([]uint64, len(lines))
-			for i, line := range lines {
-				stamp, err := logship.ReadStamp([]byte(line))
-				if err != nil || stamp.Node != node || stamp.Epoch != epoch {
-					t.Fatalf("the server holds %.200q, which has not the origin that was sent: %+v, %v", line, stamp, err)
-				}
-				numbers[i] = stamp.Seq
-			}
-			return numbers
+			return numbersOf(t, lines)
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("the server holds %d lines after %s, want %d (%v)", len(lines), patience, atLeast, err)
 		}
 	}
+}
+
+func numbersOf(t *testing.T, lines []string) []uint64 {
+	t.Helper()
+	numbers := make([]uint64, len(lines))
+	for i, line := range lines {
+		stamp, err := logship.ReadStamp([]byte(line))
+		if err != nil || stamp.Node != node || stamp.Epoch != epoch {
+			t.Fatalf("the server holds %.200q, which has not the origin that was sent: %+v, %v", line, stamp, err)
+		}
+		numbers[i] = stamp.Seq
+	}
+	return numbers
 }
 
 // want compares what the server holds with the numbers of the lines sent.

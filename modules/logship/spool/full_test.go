@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 	"github.com/gatehouse-proxy/gatehouse/modules/logship/spool"
 )
 
@@ -86,7 +87,7 @@ func TestDropNewest(t *testing.T) {
 	if got := drain(t, c); uint64(len(got)) != 5000-dropped {
 		t.Fatalf("read %d lines, want %d", len(got), 5000-dropped)
 	}
-	eventually(t, func() bool { return s.Append([]byte(text(int(c.Progress().Accepted)+1))) == nil })
+	gatehousetest.Eventually(t, "there is room again", func() bool { return s.Append([]byte(text(int(c.Progress().Accepted)+1))) == nil })
 	p = sums(t, c)
 	got := drain(t, c)
 	if len(got) != 1 || got[0] != p.Accepted {
@@ -152,7 +153,7 @@ func TestAppendEndsWithTheSpool(t *testing.T) {
 			}
 		}
 	}()
-	eventually(t, func() bool { return s.Status().Size > 4*spool.MinSegment })
+	gatehousetest.Eventually(t, "the spool fills", func() bool { return s.Status().Size > 4*spool.MinSegment })
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +179,7 @@ func TestExpiry(t *testing.T) {
 	options := small()
 	options.MaxAge = time.Minute
 	s.Configure(options)
-	eventually(t, func() bool { return c.Progress().Drops.Expired > 0 })
+	gatehousetest.Eventually(t, "old lines are dropped", func() bool { return c.Progress().Drops.Expired > 0 })
 	p := sums(t, c)
 	if p.Dropped != p.Drops.Expired {
 		t.Fatalf("progress is %+v", p)
@@ -268,7 +269,7 @@ func TestNoRoomOnTheDisk(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return s.Append([]byte("again")) == nil })
+	gatehousetest.Eventually(t, "there is room again", func() bool { return s.Append([]byte("again")) == nil })
 	if st := s.Status(); st.Broken != nil {
 		t.Errorf("status is %+v", st)
 	}
@@ -294,7 +295,7 @@ func TestOnlyAFullDiskCostsOldLines(t *testing.T) {
 	if err := os.Rename(dir+".away", dir); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return s.Append([]byte(text(int(s.Status().Accepted)+1))) == nil })
+	gatehousetest.Eventually(t, "there is room again", func() bool { return s.Append([]byte(text(int(s.Status().Accepted)+1))) == nil })
 	if p := sums(t, c); p.Drops.Evicted > 0 {
 		t.Errorf("progress is %+v", p)
 	}

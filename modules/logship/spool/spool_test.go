@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 	"github.com/gatehouse-proxy/gatehouse/modules/logship/spool"
 )
 
@@ -164,7 +165,7 @@ func TestDeliveredSegmentsAreDeleted(t *testing.T) {
 	c := cursor(t, s)
 	add(t, s, 1, 5000)
 	drain(t, c)
-	eventually(t, func() bool {
+	gatehousetest.Eventually(t, "the segments are deleted", func() bool {
 		return s.Status().Segments == 1 && s.Status().Size <= 3*spool.MinSegment && files(t, s.Dir()) <= 2
 	})
 }
@@ -176,15 +177,6 @@ func files(t testing.TB, dir string) int {
 		t.Fatal(err)
 	}
 	return len(names)
-}
-
-func eventually(t testing.TB, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it did not come to hold")
-		}
-	}
 }
 
 func TestReopen(t *testing.T) {
@@ -286,7 +278,7 @@ func TestSeveralCursors(t *testing.T) {
 	if err := b.Release(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return s.Status().Segments == 1 })
+	gatehousetest.Eventually(t, "the older segments are gone", func() bool { return s.Status().Segments == 1 })
 }
 
 func TestLocked(t *testing.T) {

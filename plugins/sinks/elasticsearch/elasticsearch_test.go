@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
+	"github.com/gatehouse-proxy/gatehouse/modules/logship"
 	"github.com/gatehouse-proxy/gatehouse/modules/logship/httppost"
 	"github.com/gatehouse-proxy/gatehouse/modules/logship/logshiptest"
 	"github.com/gatehouse-proxy/gatehouse/plugins/sinks/elasticsearch"
@@ -100,7 +101,7 @@ func subject(t *testing.T, coding string) (*logshiptest.Subject, *cluster) {
 	t.Cleanup(server.Close)
 	relay := logshiptest.NewRelay(t, server.Listener.Addr().String())
 	return &logshiptest.Subject{
-		Sink:  sinkstest.Provision(t, &elasticsearch.Sink{Config: httppost.Config{URL: "http://" + relay.Address, Compress: coding}}),
+		Sink:  gatehousetest.Provision(t, &elasticsearch.Sink{Config: httppost.Config{URL: "http://" + relay.Address, Compress: coding}}),
 		Break: relay.Break, Stall: relay.Stall, Mend: relay.Mend, Dedupes: true, Poison: []byte(`{"poison":1}`),
 		Received: func() ([]string, error) {
 			c.mu.Lock()
@@ -143,10 +144,7 @@ func TestAnswers(t *testing.T) {
 	item := func(status int, kind, reason string) http.HandlerFunc {
 		return sinkstest.Answer(200, fmt.Sprintf(`{"errors":true,"items":[{"create":{"status":%d,"error":{"type":%q,"reason":%q}}}]}`, status, kind, reason))
 	}
-	tests := map[string]struct {
-		answer http.HandlerFunc
-		want   string
-	}{
+	sinkstest.Answers(t, map[string]sinkstest.Case{
 		"created":              {sinkstest.Answer(200, `{"errors":false,"items":[{"create":{"status":201}}]}`), sinkstest.Taken},
 		"conflict":             {item(409, "version_conflict_engine_exception", "document already exists"), sinkstest.Taken},
 		"another conflict":     {item(409, "resource_already_exists_exception", ""), sinkstest.Again},
@@ -175,25 +173,9 @@ func TestAnswers(t *testing.T) {
 		"whole batch refused":  {sinkstest.Answer(400, "malformed"), sinkstest.Rejected},
 		"whole batch too long": {sinkstest.Answer(413, ""), sinkstest.Rejected},
 		"busy":                 {sinkstest.Answer(429, "", "Retry-After", "7"), "7s"},
-	}
-	for name, answer := range sinkstest.Nonsense() {
-		tests[name] = struct {
-			answer http.HandlerFunc
-			want   string
-		}{answer, sinkstest.Again}
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			s := sinkstest.Provision(t, &elasticsearch.Sink{Config: httppost.Config{URL: sinkstest.Serve(t, test.answer)}})
-			err := s.Send(t.Context(), logshiptest.Batch(1, "{}"))
-			if got := sinkstest.Meaning(err); got != test.want {
-				t.Errorf("%v means %s, want %s", err, got, test.want)
-			}
-			if err != nil && len(err.Error()) > 1000 {
-				t.Errorf("the error has %d bytes", len(err.Error()))
-			}
-		})
-	}
+	}, func(t *testing.T, url string) logship.Sink {
+		return gatehousetest.Provision(t, &elasticsearch.Sink{Config: httppost.Config{URL: url}})
+	})
 }
 
 func TestRequest(t *testing.T) {
@@ -201,7 +183,7 @@ func TestRequest(t *testing.T) {
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
 	t.Setenv("ES_KEY", "c2VjcmV0")
-	s := sinkstest.Provision(t, &elasticsearch.Sink{
+	s := gatehousetest.Provision(t, &elasticsearch.Sink{
 		Config: httppost.Config{URL: server.URL + "/prefix/"}, Index: "access-%Y.%m.%d", Pipeline: "geo ip", APIKey: "{env.ES_KEY}",
 	})
 	batch := logshiptest.Batch(1, `{"a":1}`, `{"@timestamp":"2020-01-02T03:04:05Z"}`, `{"nested":{"@timestamp":1}}`, "{\"b\":\"\xff\"}", "text")
@@ -272,7 +254,7 @@ func FuzzCaddyfile(f *testing.F) {
 
 func BenchmarkSend(b *testing.B) {
 	url := sinkstest.Serve(b, sinkstest.Answer(200, `{"errors":false,"items":[`+strings.TrimSuffix(strings.Repeat(`{"create":{"status":201}},`, 5000), ",")+`]}`))
-	s := sinkstest.Provision(b, &elasticsearch.Sink{Config: httppost.Config{URL: url}})
+	s := gatehousetest.Provision(b, &elasticsearch.Sink{Config: httppost.Config{URL: url}})
 	batch := logshiptest.Batch(1, logshiptest.Access(5000)...)
 	for b.Loop() {
 		if err := s.Send(b.Context(), batch); err != nil {

@@ -17,15 +17,7 @@ import (
 
 func open(t *testing.T, s *file.Sink) *logshiptest.Subject {
 	t.Helper()
-	if err := s.Provision(gatehousetest.Context(t)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Cleanup(); err != nil {
-			t.Error(err)
-		}
-	})
-	return &logshiptest.Subject{Sink: s, Dedupes: true, Received: func() ([]string, error) { return lines(s.Path) }}
+	return &logshiptest.Subject{Sink: gatehousetest.Provision(t, s), Dedupes: true, Received: func() ([]string, error) { return lines(s.Path) }}
 }
 
 // lines reads the file and those that were rolled, oldest first.

@@ -99,19 +99,6 @@ func uncompressed(r *http.Request) ([]byte, error) {
 	return io.ReadAll(body)
 }
 
-func provision(t testing.TB, s *httpsink.Sink) *httpsink.Sink {
-	t.Helper()
-	if err := s.Provision(gatehousetest.Context(t)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Cleanup(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
-
 func TestConformance(t *testing.T) {
 	for _, format := range []string{httpsink.NDJSON, httpsink.JSONArray} {
 		for _, coding := range []string{httppost.Zstd, httppost.Gzip, httppost.None} {
@@ -127,7 +114,7 @@ func subject(t *testing.T, format, coding string) *logshiptest.Subject {
 	server := httptest.NewServer(g)
 	t.Cleanup(server.Close)
 	relay := logshiptest.NewRelay(t, server.Listener.Addr().String())
-	s := provision(t, &httpsink.Sink{Format: format, Config: httppost.Config{URL: "http://" + relay.Address + "/ingest", Compress: coding}})
+	s := gatehousetest.Provision(t, &httpsink.Sink{Format: format, Config: httppost.Config{URL: "http://" + relay.Address + "/ingest", Compress: coding}})
 	return &logshiptest.Subject{
 		Sink: s, Break: relay.Break, Stall: relay.Stall, Mend: relay.Mend, Dedupes: true, Poison: []byte(`{"poison":1}`),
 		Received: func() ([]string, error) {
@@ -173,7 +160,7 @@ func TestAnswers(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := provision(t, &httpsink.Sink{Config: httppost.Config{URL: answering(t, test.answer)}})
+			s := gatehousetest.Provision(t, &httpsink.Sink{Config: httppost.Config{URL: answering(t, test.answer)}})
 			err := s.Send(t.Context(), logshiptest.Batch(1, "{}"))
 			if got := kind(err); got != test.want {
 				t.Errorf("the error is %v, which means %s, want %s", err, got, test.want)
@@ -241,7 +228,7 @@ func TestRequest(t *testing.T) {
 	server := httptest.NewServer(g)
 	t.Cleanup(server.Close)
 	t.Setenv("SHIP_TOKEN", "s3cret")
-	s := provision(t, &httpsink.Sink{Config: httppost.Config{
+	s := gatehousetest.Provision(t, &httpsink.Sink{Config: httppost.Config{
 		URL: server.URL, Bearer: "{env.SHIP_TOKEN}", Headers: map[string]string{"X-Scope": "a"},
 	}})
 	if err := s.Send(t.Context(), logshiptest.Batch(1, "{}", "{}")); err != nil {
@@ -288,7 +275,7 @@ func TestConfig(t *testing.T) {
 func BenchmarkSend(b *testing.B) {
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
 	b.Cleanup(server.Close)
-	s := provision(b, &httpsink.Sink{Config: httppost.Config{URL: server.URL}})
+	s := gatehousetest.Provision(b, &httpsink.Sink{Config: httppost.Config{URL: server.URL}})
 	batch := logshiptest.Batch(1, logshiptest.Access(5000)...)
 	for b.Loop() {
 		if err := s.Send(context.Background(), batch); err != nil {

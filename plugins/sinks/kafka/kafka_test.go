@@ -103,7 +103,7 @@ func (b *brokers) read(ctx context.Context, options ...kgo.Opt) ([]*kgo.Record, 
 }
 
 func (b *brokers) sink(t testing.TB) *kafka.Sink {
-	return sinkstest.Provision(t, &kafka.Sink{Brokers: []string{b.relay.Address}, Topic: "access"})
+	return gatehousetest.Provision(t, &kafka.Sink{Brokers: []string{b.relay.Address}, Topic: "access"})
 }
 
 func (b *brokers) subject(t *testing.T) *logshiptest.Subject {
@@ -301,7 +301,7 @@ func (b *brokers) refuseLonger(limit int) {
 func TestNoBroker(t *testing.T) {
 	for name, answer := range sinkstest.Nonsense() {
 		url := sinkstest.Serve(t, answer)
-		s := sinkstest.Provision(t, &kafka.Sink{Brokers: []string{strings.TrimPrefix(url, "http://")}, Topic: "access"})
+		s := gatehousetest.Provision(t, &kafka.Sink{Brokers: []string{strings.TrimPrefix(url, "http://")}, Topic: "access"})
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		err := s.Send(ctx, logshiptest.Batch(1, "{}"))
 		cancel()
@@ -314,11 +314,11 @@ func TestNoBroker(t *testing.T) {
 func TestMissingTopic(t *testing.T) {
 	b := start(t, kfake.AllowAutoTopicCreation())
 	batch := logshiptest.Batch(1, "{}")
-	s := sinkstest.Provision(t, &kafka.Sink{Brokers: []string{b.relay.Address}, Topic: "another"})
+	s := gatehousetest.Provision(t, &kafka.Sink{Brokers: []string{b.relay.Address}, Topic: "another"})
 	if err := s.Send(t.Context(), batch); sinkstest.Meaning(err) != sinkstest.Again || !errors.Is(err, kerr.UnknownTopicOrPartition) {
 		t.Errorf("there is no such topic, and Send gave %v", err)
 	}
-	s = sinkstest.Provision(t, &kafka.Sink{Brokers: []string{b.relay.Address}, Topic: "another", CreateTopic: true})
+	s = gatehousetest.Provision(t, &kafka.Sink{Brokers: []string{b.relay.Address}, Topic: "another", CreateTopic: true})
 	if err := s.Send(t.Context(), batch); err != nil {
 		t.Errorf("the topic was to be made: %v", err)
 	}
@@ -337,16 +337,16 @@ func TestSASLAndTLS(t *testing.T) {
 				Brokers: []string{b.relay.Address}, Topic: "access", Mechanism: mechanism, Username: "gatehouse",
 				Password: "{env.KAFKA_PASSWORD}", InsecureSkipVerify: true,
 			}
-			if err := sinkstest.Provision(t, s).Send(t.Context(), logshiptest.Batch(1, "{}")); err != nil {
+			if err := gatehousetest.Provision(t, s).Send(t.Context(), logshiptest.Batch(1, "{}")); err != nil {
 				t.Fatal(err)
 			}
 			wrong := &kafka.Sink{
 				Brokers: []string{b.relay.Address}, Topic: "access", Mechanism: mechanism, Username: "gatehouse",
 				Password: "wr0ng", InsecureSkipVerify: true,
 			}
-			refused(t, sinkstest.Provision(t, wrong), "the last trouble was", "wr0ng") // kfake hangs up without a word
+			refused(t, gatehousetest.Provision(t, wrong), "the last trouble was", "wr0ng") // kfake hangs up without a word
 			untrusting := &kafka.Sink{Brokers: []string{b.relay.Address}, Topic: "access", TLS: true}
-			refused(t, sinkstest.Provision(t, untrusting), "certificate", "s3cret")
+			refused(t, gatehousetest.Provision(t, untrusting), "certificate", "s3cret")
 		})
 	}
 }

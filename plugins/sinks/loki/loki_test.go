@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
+	"github.com/gatehouse-proxy/gatehouse/modules/logship"
 	"github.com/gatehouse-proxy/gatehouse/modules/logship/httppost"
 	"github.com/gatehouse-proxy/gatehouse/modules/logship/logshiptest"
 	"github.com/gatehouse-proxy/gatehouse/plugins/sinks/loki"
@@ -121,7 +122,7 @@ func subject(t *testing.T, sink loki.Sink) *logshiptest.Subject {
 	relay := logshiptest.NewRelay(t, server.Listener.Addr().String())
 	sink.URL = "http://" + relay.Address
 	return &logshiptest.Subject{
-		Sink: sinkstest.Provision(t, &sink), Break: relay.Break, Stall: relay.Stall, Mend: relay.Mend,
+		Sink: gatehousetest.Provision(t, &sink), Break: relay.Break, Stall: relay.Stall, Mend: relay.Mend,
 		Dedupes: true, Poison: []byte(`{"poison":1}`),
 		Received: func() ([]string, error) {
 			s.mu.Lock()
@@ -156,7 +157,7 @@ func TestStreams(t *testing.T) {
 	t.Cleanup(server.Close)
 	t.Setenv("LOKI_ENV", "prod\"uction")
 	t.Setenv("LOKI_TENANT", "shop")
-	sink := sinkstest.Provision(t, &loki.Sink{
+	sink := gatehousetest.Provision(t, &loki.Sink{
 		Config: httppost.Config{URL: server.URL + "/loki/api/v1/push", Username: "u", Password: "p"},
 		Tenant: "{env.LOKI_TENANT}", Labels: map[string]string{"env": "{env.LOKI_ENV}", "job": "edge"},
 		LabelFields: []loki.LabelField{{Label: "method", Field: "request>method", Values: []string{"GET", "POST"}}},
@@ -199,7 +200,7 @@ func TestMetadataIsBounded(t *testing.T) {
 		names = append(names, fmt.Sprintf("f%d", i))
 		fields = append(fields, fmt.Sprintf(`"f%d":%q`, i, strings.Repeat("x", 10_000)))
 	}
-	sink := sinkstest.Provision(t, &loki.Sink{Config: httppost.Config{URL: server.URL}, Metadata: names})
+	sink := gatehousetest.Provision(t, &loki.Sink{Config: httppost.Config{URL: server.URL}, Metadata: names})
 	if err := sink.Send(t.Context(), logshiptest.Batch(1, "{"+strings.Join(fields, ",")+"}")); err != nil {
 		t.Fatal(err)
 	}
@@ -213,10 +214,7 @@ func TestMetadataIsBounded(t *testing.T) {
 }
 
 func TestAnswers(t *testing.T) {
-	tests := map[string]struct {
-		answer http.HandlerFunc
-		want   string
-	}{
+	sinkstest.Answers(t, map[string]sinkstest.Case{
 		"taken":     {sinkstest.Answer(204, ""), sinkstest.Taken},
 		"200":       {sinkstest.Answer(200, ""), sinkstest.Taken},
 		"too far":   {sinkstest.Answer(400, "entry too far behind"), sinkstest.Rejected},
@@ -229,21 +227,9 @@ func TestAnswers(t *testing.T) {
 		"rate limit":  {sinkstest.Answer(429, "Ingestion rate limit exceeded"), sinkstest.Again},
 		"with delay":  {sinkstest.Answer(429, "", "Retry-After", "3"), "3s"},
 		"unavailable": {sinkstest.Answer(503, "", "Retry-After", "Mon, 02 Jan 2006 15:04:05 GMT"), "0s"},
-	}
-	for name, answer := range sinkstest.Nonsense() {
-		tests[name] = struct {
-			answer http.HandlerFunc
-			want   string
-		}{answer, sinkstest.Again}
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			sink := sinkstest.Provision(t, &loki.Sink{Config: httppost.Config{URL: sinkstest.Serve(t, test.answer)}})
-			if err := sink.Send(t.Context(), logshiptest.Batch(1, "{}")); sinkstest.Meaning(err) != test.want {
-				t.Errorf("%v means %s, want %s", err, sinkstest.Meaning(err), test.want)
-			}
-		})
-	}
+	}, func(t *testing.T, url string) logship.Sink {
+		return gatehousetest.Provision(t, &loki.Sink{Config: httppost.Config{URL: url}})
+	})
 }
 
 func TestConfig(t *testing.T) {
@@ -300,7 +286,7 @@ func FuzzLine(f *testing.F) {
 	s := newStore()
 	server := httptest.NewServer(s)
 	f.Cleanup(server.Close)
-	sink := sinkstest.Provision(f, &loki.Sink{Config: httppost.Config{URL: server.URL, Compress: httppost.None}})
+	sink := gatehousetest.Provision(f, &loki.Sink{Config: httppost.Config{URL: server.URL, Compress: httppost.None}})
 	f.Fuzz(func(t *testing.T, text string) {
 		batch := logshiptest.Batch(1, text)
 		if strings.Contains(text, "poison") {
@@ -322,7 +308,7 @@ func BenchmarkSend(b *testing.B) {
 	for name, sink := range map[string]*loki.Sink{"lines": {}, "metadata": {Metadata: []string{"status", "request>host"}}} {
 		b.Run(name, func(b *testing.B) {
 			sink.URL = url
-			s := sinkstest.Provision(b, sink)
+			s := gatehousetest.Provision(b, sink)
 			for b.Loop() {
 				if err := s.Send(b.Context(), batch); err != nil {
 					b.Fatal(err)

@@ -11,15 +11,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 	"github.com/gatehouse-proxy/gatehouse/modules/logship"
+	"github.com/gatehouse-proxy/gatehouse/modules/logship/logshiptest"
 )
 
 // What an error of Send means to the host, as Meaning says it; a delay is its duration.
@@ -31,27 +31,6 @@ const (
 	// Again has the host try again when it thinks fit.
 	Again = "again"
 )
-
-// Sink is what every sink of this repository is.
-type Sink interface {
-	logship.Sink
-	caddy.Provisioner
-	caddy.CleanerUpper
-}
-
-// Provision provisions a sink and cleans it up with the test.
-func Provision[S Sink](t testing.TB, s S) S {
-	t.Helper()
-	if err := s.Provision(gatehousetest.Context(t)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Cleanup(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
 
 // Meaning says what the host makes of an error of Send.
 func Meaning(err error) string {
@@ -147,4 +126,31 @@ func Fuzz(f *testing.F, fresh func() caddyfile.Unmarshaler, seeds ...string) {
 			t.Fatalf("%q was accepted and its JSON %s is not: %v", text, encoded, err)
 		}
 	})
+}
+
+// Case is an answer of a server, and what the host makes of it, as Meaning says it.
+type Case = struct {
+	Answer http.HandlerFunc
+	Want   string
+}
+
+// Answers has a sink send to a server that gives each answer, and those of Nonsense, which have the host try again. provision
+// makes the sink for the server's URL. An error that quotes an answer must quote little of it.
+func Answers(t *testing.T, cases map[string]Case, provision func(t *testing.T, url string) logship.Sink) {
+	t.Helper()
+	all := maps.Clone(cases)
+	for name, answer := range Nonsense() {
+		all[name] = Case{answer, Again}
+	}
+	for name, c := range all {
+		t.Run(name, func(t *testing.T) {
+			err := provision(t, Serve(t, c.Answer)).Send(t.Context(), logshiptest.Batch(1, "{}"))
+			if got := Meaning(err); got != c.Want {
+				t.Errorf("%v means %s, want %s", err, got, c.Want)
+			}
+			if err != nil && len(err.Error()) > 1000 {
+				t.Errorf("the error has %d bytes", len(err.Error()))
+			}
+		})
+	}
 }
