@@ -34,6 +34,15 @@ func Allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
 	return Refuse(http.StatusMethodNotAllowed, "method %s is not allowed here; allowed: %s", r.Method, list)
 }
 
+// Running returns nil if a config is running, and else a 503: the admin endpoint answers already while the first config is being
+// started, and before there is one.
+func Running() error {
+	if caddy.ActiveContext().Context == nil {
+		return Refuse(http.StatusServiceUnavailable, "no config is running yet")
+	}
+	return nil
+}
+
 // Answer writes v as JSON. Its error is that of writing, as of a client that left.
 func Answer(w http.ResponseWriter, v any) error {
 	w.Header().Set("Content-Type", "application/json")

@@ -31,6 +31,23 @@ func TestAllow(t *testing.T) {
 	}
 }
 
+// Before there is a config, nobody knows what it will have.
+func TestRunning(t *testing.T) {
+	var refused caddy.APIError
+	if err := adminapi.Running(); !errors.As(err, &refused) || refused.HTTPStatus != http.StatusServiceUnavailable {
+		t.Errorf("without a config: %v", err)
+	}
+	if err := caddy.Load([]byte(`{"admin":{"disabled":true,"config":{"persist":false}}}`), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := adminapi.Running(); err != nil {
+		t.Errorf("with a config: %v", err)
+	}
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestAnswer(t *testing.T) {
 	w := httptest.NewRecorder()
 	if err := adminapi.Answer(w, []int{1}); err != nil || w.Body.String() != "[1]\n" || w.Header().Get("Content-Type") != "application/json" {

@@ -81,6 +81,9 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 
 // runningApp is the app of the running config.
 func runningApp() (*App, error) {
+	if err := adminapi.Running(); err != nil {
+		return nil, err
+	}
 	app, err := caddy.ActiveContext().AppIfConfigured("ip_bans")
 	if errors.Is(err, caddy.ErrNotConfigured) {
 		return nil, adminapi.Refuse(http.StatusNotFound,
@@ -143,6 +146,8 @@ type addRequest struct {
 	Reason string `json:"reason,omitempty"`
 	// Source is "manual", which is the default, or "import".
 	Source string `json:"source,omitempty"`
+	// SkipAllowed leaves out what the allow-list covers, which is an error otherwise.
+	SkipAllowed bool `json:"skip_allowed,omitempty"`
 }
 
 // changeAnswer says what was done.
@@ -151,6 +156,8 @@ type changeAnswer struct {
 	Changed int `json:"changed"`
 	// Expires is when new bans end; left out if they do not, or were lifted.
 	Expires time.Time `json:"expires,omitzero"`
+	// Skipped are the prefixes that were left out for skip_allowed.
+	Skipped []string `json:"skipped,omitempty"`
 }
 
 func serveAdd(a *App, r *http.Request) (any, error) {
@@ -159,14 +166,14 @@ func serveAdd(a *App, r *http.Request) (any, error) {
 		return nil, err
 	}
 	operator, _ := clientaddr.Parse(r.RemoteAddr)
-	changes, err := req.plan(time.Now(), operator, a.coveredBy)
-	if err != nil {
-		return nil, err
+	changes, skipped, err := req.plan(time.Now(), operator, a.coveredBy)
+	if err != nil || len(changes) == 0 {
+		return changeAnswer{Skipped: skipped}, err
 	}
 	if err := a.change(r, changes, "banned"); err != nil {
 		return nil, err
 	}
-	return changeAnswer{len(changes), changes[0].Expires}, nil
+	return changeAnswer{len(changes), changes[0].Expires, skipped}, nil
 }
 
 func serveRemove(a *App, r *http.Request) (any, error) {

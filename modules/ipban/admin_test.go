@@ -5,11 +5,15 @@ package ipban_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/gatehouse-proxy/gatehouse/modules/gatehousetest"
 	"github.com/gatehouse-proxy/gatehouse/modules/ipban"
@@ -69,6 +73,17 @@ func TestAdminRefuses(t *testing.T) {
 	}
 	if resp := admin(t, s, http.MethodGet, bans, ""); strings.Count(resp.Body, "prefix") != 1 {
 		t.Errorf("what was refused was done: %s", resp.Body)
+	}
+}
+
+// The admin endpoint answers while the first config is being started: "no list" would be a mistake then.
+func TestAdminBeforeAConfig(t *testing.T) {
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, "/gatehouse/bans", nil)
+	var refused caddy.APIError
+	err := ipban.Admin{}.Routes()[0].Handler.ServeHTTP(w, r)
+	if !errors.As(err, &refused) || refused.HTTPStatus != http.StatusServiceUnavailable {
+		t.Errorf("got %v", err)
 	}
 }
 

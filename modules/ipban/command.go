@@ -79,7 +79,14 @@ func post(cmd *cobra.Command, req addRequest) error {
 	if err := client.Do(cmd.Context(), http.MethodPost, "/gatehouse/bans", req, &answer); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "banned %s %s\n", count(answer.Changed), until(answer.Expires))
+	done := "banned nothing"
+	if answer.Changed > 0 {
+		done = fmt.Sprintf("banned %s %s", count(answer.Changed), until(answer.Expires))
+	}
+	if len(answer.Skipped) > 0 {
+		done += fmt.Sprintf("; left out %s, as the allow-list covers it: %s", count(len(answer.Skipped)), some(answer.Skipped))
+	}
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), done)
 	return err
 }
 
@@ -185,11 +192,12 @@ func importCommand() *cobra.Command {
 		Short: "Bans every address and CIDR of a file, or none if a line is faulty",
 		Long: `
 Bans every address and CIDR of a file, one a line; - reads standard input. What
-follows a # is a comment. If any line is faulty nothing is banned.
+follows a # or a ; is a comment. If any line is faulty nothing is banned. What the
+allow-list covers is left out, and named.
 `,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req := addRequest{For: flags.lasts, Reason: flags.reason, Source: sourceImport}
+			req := addRequest{For: flags.lasts, Reason: flags.reason, Source: sourceImport, SkipAllowed: true}
 			if err := req.readFile(args[0], cmd.InOrStdin()); err != nil {
 				return err
 			}
@@ -259,6 +267,15 @@ func count(n int) string {
 		return "1 prefix"
 	}
 	return fmt.Sprintf("%d prefixes", n)
+}
+
+// some names the first few of a list.
+func some(list []string) string {
+	const few = 10
+	if len(list) > few {
+		return strings.Join(list[:few], ", ") + ", ..."
+	}
+	return strings.Join(list, ", ")
 }
 
 func until(t time.Time) string {

@@ -62,13 +62,13 @@ func (g *gate) release() error {
 	return g.lease.Release()
 }
 
-// decide returns what is to become of r, having counted, recorded and logged it.
-func (g *gate) decide(r *http.Request, dry bool) outcome {
+// decide returns what is to become of r, having counted, recorded and logged it, and when the ban that covers the client ends.
+func (g *gate) decide(r *http.Request, dry bool) (outcome, time.Time) {
 	g.watch.See(r)
 	addr, ok := clientaddr.Of(r)
 	if !ok { // a client without an address, as on a Unix socket, cannot be banned by it
 		g.requests[passed].Inc()
-		return passed
+		return passed, time.Time{}
 	}
 	v := g.app.judge(addr, func() bool { return clientaddr.IsProxy(r, addr) })
 	if v.outcome == banned && dry {
@@ -76,14 +76,14 @@ func (g *gate) decide(r *http.Request, dry bool) outcome {
 	}
 	g.requests[v.outcome].Inc()
 	if v.outcome == passed {
-		return passed
+		return passed, time.Time{}
 	}
 	g.recorder.Record(r, v.outcome.String(), v.ban.Prefix.String(), v.ban.Reason)
 	if c := g.logger.Check(g.level(v.outcome), "a ban covers the client"); c != nil {
 		c.Write(zap.Stringer("client_ip", addr), zap.Stringer("outcome", v.outcome), zap.Stringer("prefix", v.ban.Prefix),
 			zap.String("reason", v.ban.Reason))
 	}
-	return v.outcome
+	return v.outcome, v.ban.Expires
 }
 
 // level makes dry runs show in a log of the default level, at most once a second: a banned client may send many requests.

@@ -17,7 +17,7 @@ import (
 // maxListErrors is how many faulty lines of a list are named before reading stops.
 const maxListErrors = 10
 
-// readList reads a list of addresses and CIDRs, one a line; what follows a # is a comment, and empty lines mean nothing.
+// readList reads a list of addresses and CIDRs, one a line; what follows a # or a ; is a comment, and empty lines mean nothing.
 // An error names each faulty line by its number; no prefix is returned then.
 func readList(r io.Reader) ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix
@@ -25,7 +25,10 @@ func readList(r io.Reader) ([]netip.Prefix, error) {
 	lines, n := bufio.NewScanner(r), 0
 	for lines.Scan() && len(faults) < maxListErrors {
 		n++
-		text, _, _ := strings.Cut(lines.Text(), "#")
+		text := lines.Text()
+		if comment := strings.IndexAny(text, "#;"); comment >= 0 {
+			text = text[:comment]
+		}
 		if n == 1 {
 			text = strings.TrimPrefix(text, "\ufeff") // which some editors put before the first line
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 func TestReadList(t *testing.T) {
-	const text = "\ufeff# a list\r\n203.0.113.7\r\n\r\n  198.51.100.9/24  # a network\n2001:db8::/32#tight\n::ffff:192.0.2.1\n\t\n10.0.0.0/8"
+	const text = "\ufeff# a list\r\n203.0.113.7\r\n\r\n  198.51.100.9/24  # a network\n2001:db8::/32#tight\n::ffff:192.0.2.1\n\t\n; a mark\n10.0.0.0/8 ; SBL1"
 	prefixes, err := readList(strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +43,7 @@ func TestReadListErrors(t *testing.T) {
 
 // Whatever the list, each prefix that is read is one that can be banned, and reads back as it is shown.
 func FuzzReadList(f *testing.F) {
-	for _, seed := range []string{"203.0.113.7\n# c\n10.0.0.0/8 # x", "::1/128", "::ffff:1.2.3.4/120", "\ufeff1.2.3.4", "1.2.3.4/33", "\x00", "#"} {
+	for _, seed := range []string{"203.0.113.7\n# c\n10.0.0.0/8 # x", "::1/128", "::ffff:1.2.3.4/120", "\ufeff1.2.3.4", "1.2.3.4/33", "\x00", "#", "1.2.3.4;x"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -20,7 +20,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -43,7 +46,8 @@ func init() { caddy.RegisterModule(Handler{}) }
 // `{http.gatehouse.ip_ban.prefix}` | The prefix that is banned
 // `{http.gatehouse.ip_ban.reason}` | The reason that was given for the ban, if any
 type Handler struct {
-	// Status is the HTTP status code of the refusal, 400 to 599. Default (and zero): 403.
+	// Status is the HTTP status code of the refusal, 400 to 599. With 429 and 503, Retry-After says when a ban ends that does.
+	// Default (and zero): 403.
 	Status int `json:"status,omitempty"`
 	// DryRun decides, logs and counts, and lets the client pass. Default: false.
 	DryRun bool `json:"dry_run,omitempty"`
@@ -85,7 +89,8 @@ func (h *Handler) Cleanup() error { return h.gate.release() }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if h.gate.decide(r, h.DryRun) != banned {
+	outcome, expires := h.gate.decide(r, h.DryRun)
+	if outcome != banned {
 		if len(h.strikes) > 0 {
 			return h.serveStriking(w, r, next)
 		}
@@ -94,7 +99,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if h.Close && r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")
 	}
+	if h.later() && !expires.IsZero() {
+		seconds := max(int64(math.Ceil(time.Until(expires).Seconds())), 1)
+		w.Header()["Retry-After"] = []string{strconv.FormatInt(seconds, 10)}
+	}
 	return h.refusal.Answer(w, r)
+}
+
+// later reports whether the status says that the client may come again, and Retry-After when (RFC 9110 section 10.2.3, RFC 6585
+// section 4).
+func (h *Handler) later() bool {
+	return h.Status == http.StatusTooManyRequests || h.Status == http.StatusServiceUnavailable
 }
 
 // Interface guards

@@ -35,7 +35,8 @@ func (m *Matcher) Cleanup() error { return m.gate.release() }
 
 // MatchWithError implements caddyhttp.RequestMatcherWithError.
 func (m *Matcher) MatchWithError(r *http.Request) (bool, error) {
-	return m.gate.decide(r, false) == banned, nil
+	outcome, _ := m.gate.decide(r, false)
+	return outcome == banned, nil
 }
 
 // Interface guards

@@ -26,44 +26,49 @@ const (
 )
 
 // plan turns a request into changes, or says what is wrong with it. operator is the address that asks, or the zero
-// address; coveredBy is the allow-list. Nothing is changed unless all can be.
-func (req addRequest) plan(now time.Time, operator netip.Addr, coveredBy func(netip.Prefix) (netip.Prefix, bool)) ([]Change, error) {
+// address; coveredBy is the allow-list. Nothing is changed unless all can be, save what is to be skipped.
+func (req addRequest) plan(
+	now time.Time, operator netip.Addr, coveredBy func(netip.Prefix) (netip.Prefix, bool),
+) (changes []Change, skipped []string, err error) {
 	if len(req.Prefixes) == 0 {
-		return nil, adminapi.Refuse(http.StatusBadRequest, "prefixes: expected at least one address or CIDR")
+		return nil, nil, adminapi.Refuse(http.StatusBadRequest, "prefixes: expected at least one address or CIDR")
 	}
 	var duration time.Duration
 	if req.For != "" {
 		d, err := directive.PositiveDuration(req.For)
 		if err != nil {
-			return nil, adminapi.Refuse(http.StatusBadRequest, "for: %w", err)
+			return nil, nil, adminapi.Refuse(http.StatusBadRequest, "for: %w", err)
 		}
 		duration = max(time.Duration(d), time.Millisecond) // a ban is kept in milliseconds, and 0 would be for good
 	}
 	if err := checkReason(req.Reason); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if req.Source == "" {
 		req.Source = sourceManual
 	}
 	if !slices.Contains([]string{sourceManual, sourceImport}, req.Source) {
-		return nil, adminapi.Refuse(http.StatusBadRequest, "source: expected %s or %s, found %q", sourceManual, sourceImport, req.Source)
+		return nil, nil, adminapi.Refuse(http.StatusBadRequest, "source: expected %s or %s, found %q", sourceManual, sourceImport, req.Source)
 	}
-	changes := make([]Change, len(req.Prefixes))
-	for i, text := range req.Prefixes {
+	changes = make([]Change, 0, len(req.Prefixes))
+	for _, text := range req.Prefixes {
 		prefix, err := directive.Prefix(text)
 		if err != nil {
-			return nil, adminapi.Refuse(http.StatusBadRequest, "prefixes: %w", err)
+			return nil, nil, adminapi.Refuse(http.StatusBadRequest, "prefixes: %w", err)
 		}
-		if allowed, ok := coveredBy(prefix); ok {
-			return nil, adminapi.Refuse(http.StatusConflict, "%s is covered by %s of the allow-list: a ban would have no effect", text, allowed)
-		}
-		if operator.IsValid() && !operator.IsLoopback() && prefix.Contains(operator) {
-			return nil, adminapi.Refuse(http.StatusConflict,
+		switch allowed, ok := coveredBy(prefix); {
+		case ok && req.SkipAllowed:
+			skipped = append(skipped, text)
+			continue
+		case ok:
+			return nil, nil, adminapi.Refuse(http.StatusConflict, "%s is covered by %s of the allow-list: a ban would have no effect", text, allowed)
+		case operator.IsValid() && !operator.IsLoopback() && prefix.Contains(operator):
+			return nil, nil, adminapi.Refuse(http.StatusConflict,
 				"%s covers your own address %s: put that into allow of ip_bans first, if the ban is wanted", text, operator)
 		}
-		changes[i].Ban = newBan(prefix, now, duration, req.Source, req.Reason)
+		changes = append(changes, Change{Ban: newBan(prefix, now, duration, req.Source, req.Reason)})
 	}
-	return changes, nil
+	return changes, skipped, nil
 }
 
 func checkReason(reason string) error {

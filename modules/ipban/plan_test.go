@@ -22,7 +22,7 @@ func TestPlan(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 678_999_999, time.UTC)
 	made := now.Truncate(time.Millisecond)
 	req := addRequest{Prefixes: []string{"203.0.113.7", "2001:db8::1/32"}, For: "1d", Reason: "abuse"}
-	changes, err := req.plan(now, netip.MustParseAddr("192.0.2.1"), nobody)
+	changes, _, err := req.plan(now, netip.MustParseAddr("192.0.2.1"), nobody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestPlan(t *testing.T) {
 		}
 	}
 	req.For = "1ns" // must not become a ban for good
-	if changes, err = req.plan(now, netip.Addr{}, nobody); err != nil || changes[0].Expires != made.Add(time.Millisecond) {
+	if changes, _, err = req.plan(now, netip.Addr{}, nobody); err != nil || changes[0].Expires != made.Add(time.Millisecond) {
 		t.Errorf("a very short ban: %+v, %v", changes, err)
 	}
 }
@@ -43,13 +43,13 @@ func TestPlan(t *testing.T) {
 func TestPlanKeepsTheOperatorIn(t *testing.T) {
 	req := addRequest{Prefixes: []string{"192.0.2.0/24"}}
 	for operator, refused := range map[string]bool{"192.0.2.1": true, "203.0.113.7": false, "127.0.0.1": false} {
-		_, err := req.plan(time.Now(), netip.MustParseAddr(operator), nobody)
+		_, _, err := req.plan(time.Now(), netip.MustParseAddr(operator), nobody)
 		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "192.0.2.0/24 covers your own address 192.0.2.1") {
 			t.Errorf("operator %s: %v", operator, err)
 		}
 	}
 	req = addRequest{Prefixes: []string{"0.0.0.0/0"}} // from the machine itself, which is on the allow-list
-	if _, err := req.plan(time.Now(), netip.MustParseAddr("127.0.0.1"), nobody); err != nil {
+	if _, _, err := req.plan(time.Now(), netip.MustParseAddr("127.0.0.1"), nobody); err != nil {
 		t.Error(err)
 	}
 }

@@ -90,6 +90,14 @@ func (r *Rule) remembers() time.Duration {
 	return time.Duration(cmp.Or(r.Forget, defaultForget))
 }
 
+// reason is why the rule bans, for people.
+func (r *Rule) reason() string {
+	if r.After == 1 {
+		return "1 strike"
+	}
+	return fmt.Sprintf("%d strikes in %s", r.After, time.Duration(r.In))
+}
+
 // String is the rule as it stands in a Caddyfile, so that equal rules have equal texts.
 func (r *Rule) String() string {
 	text := fmt.Sprintf("after %d in %s for %s", r.After, time.Duration(r.In), time.Duration(r.For))

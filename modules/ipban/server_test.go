@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -111,6 +112,25 @@ func TestStatusCloseAndMatcherOfTheDirective(t *testing.T) {
 	resp := as(t, s, someone, "/admin/x")
 	if resp.StatusCode != http.StatusUnavailableForLegalReasons || !resp.Close {
 		t.Errorf("got %s, connection closed %v", resp.Status, resp.Close)
+	}
+}
+
+// The statuses that say "later" say when.
+func TestRetryAfter(t *testing.T) {
+	site := "handle /later {\n\t\tip_ban {\n\t\t\tstatus 429\n\t\t}\n\t}\n\thandle {\n\t\tip_ban\n\t}"
+	s := gatehousetest.Start(t, config("", site))
+	ban(t, s, someone) // for an hour
+	if resp := admin(t, s, http.MethodPost, "/gatehouse/bans", `{"prefixes":["`+neighbor+`"]}`); resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s", resp.Status, resp.Body)
+	}
+	resp := as(t, s, someone, "/later")
+	if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err != nil || n < 3500 || n > 3600 || resp.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("a ban of an hour: %s, Retry-After: %q", resp.Status, resp.Header.Get("Retry-After"))
+	}
+	for name, resp := range map[string]gatehousetest.Response{"for good": as(t, s, neighbor, "/later"), "403": as(t, s, someone, "/")} {
+		if got := resp.Header.Values("Retry-After"); len(got) > 0 || resp.StatusCode < 400 {
+			t.Errorf("%s: %s, Retry-After: %q", name, resp.Status, got)
+		}
 	}
 }
 

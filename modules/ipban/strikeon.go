@@ -119,16 +119,21 @@ func (s *StrikeOn) check() error {
 	return s.Rule.check()
 }
 
-// serveStriking serves a request and counts what the answer says about its client.
-func (h *Handler) serveStriking(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+// serveStriking serves a request and counts what the answer says about its client, also if a handler panics: reverse_proxy
+// does when the client leaves amid its answer, by which nobody is to get around being counted.
+func (h *Handler) serveStriking(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	answer := &answerWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
-	err := next.ServeHTTP(answer, r)
-	status := answer.outcome(err)
-	for _, s := range h.strikes {
-		if s.on.counts(status) {
-			s.striker.Strike(r)
+	returned := false
+	defer func() {
+		status := answer.outcome(returned, err)
+		for _, s := range h.strikes {
+			if s.on.counts(status) {
+				s.striker.Strike(r)
+			}
 		}
-	}
+	}()
+	err = next.ServeHTTP(answer, r)
+	returned = true
 	return err
 }
 
@@ -147,9 +152,9 @@ func (w *answerWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// outcome is the status that the client gets, after a handler that returned err.
-func (w *answerWriter) outcome(err error) int {
-	if w.status != 0 {
+// outcome is the status that the client gets, after a handler that returned err. It is 0 if one panicked before it answered.
+func (w *answerWriter) outcome(returned bool, err error) int {
+	if w.status != 0 || !returned {
 		return w.status
 	}
 	if err == nil {

@@ -6,6 +6,7 @@ package ipban_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -53,6 +54,29 @@ func (s *striker) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return next.ServeHTTP(w, r)
 }
 
+// quitter answers with 404 and panics, as reverse_proxy does when the client leaves amid an answer.
+type quitter struct{}
+
+func init() {
+	caddy.RegisterModule(quitter{})
+	httpcaddyfile.RegisterHandlerDirective("test_quitter", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		return quitter{}, nil
+	})
+	httpcaddyfile.RegisterDirectiveOrder("test_quitter", httpcaddyfile.Before, "respond")
+}
+
+func (quitter) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.test_quitter", New: func() caddy.Module { return quitter{} }}
+}
+
+func (quitter) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	if r.URL.Path == "/answered" {
+		w.WriteHeader(http.StatusNotFound)
+		_ = http.NewResponseController(w).Flush()
+	}
+	panic(http.ErrAbortHandler)
+}
+
 const strikeOn404 = "ip_ban {\n\t\tstrike_on 404 after 3 in 1m for 1h escalate x4 24h\n\t}\n\trespond /missing 404\n\terror /error 404\n\trespond ok"
 
 func TestStrikeOn(t *testing.T) {
@@ -87,6 +111,36 @@ func TestStrikeOn(t *testing.T) {
 }
 
 // A ban by a rule, and what it counts for, outlive reloads, also one that is rejected; so do strikes.
+// A client that breaks off as soon as it has read the status is counted like one that reads on.
+func TestStrikesOfClientsThatLeave(t *testing.T) {
+	s := gatehousetest.Start(t, config("", "ip_ban {\n\t\tstrike_on 404 2xx after 2 in 1m for 1h\n\t}\n\ttest_quitter"))
+	leave := func(path string) {
+		req, err := http.NewRequest(http.MethodGet, s.URL(":8080")+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Forwarded-For", someone)
+		if resp, err := http.DefaultTransport.RoundTrip(req); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body) // until the connection is cut, which is after the strike
+			_ = resp.Body.Close()
+		}
+	}
+	for range 3 {
+		leave("/unanswered") // is no strike
+	}
+	leave("/answered")
+	checked := func() string {
+		return admin(t, s, http.MethodGet, "/gatehouse/bans/check?address="+someone, "").Body
+	}
+	if got := checked(); !strings.Contains(got, `"banned":false`) {
+		t.Fatalf("after one strike: %s", got)
+	}
+	leave("/answered")
+	if got := checked(); !strings.Contains(got, `"banned":true`) {
+		t.Errorf("after two strikes: %s", got)
+	}
+}
+
 func TestStrikesOutliveReloads(t *testing.T) {
 	good := config("", strikeOn404)
 	s := gatehousetest.Start(t, good)

@@ -65,7 +65,7 @@ func NewStriker(ctx caddy.Context, policy string, rule Rule, dryRun bool) (*Stri
 		rule:   rule,
 		policy: tidy(policy),
 		key:    policy + " " + rule.String(),
-		reason: fmt.Sprintf("%d strikes in %s", rule.After, time.Duration(rule.In)),
+		reason: rule.reason(),
 		dry:    dryRun || app.(*App).DryRun,
 		counts: strikeCounters(policy),
 		logger: ctx.Logger(),

@@ -16,6 +16,7 @@ import (
 // of clients with a strike each thus pushes out its own.
 type strikes struct {
 	mu      sync.Mutex
+	base    time.Time // of the first strike: times are counted from it, as a machine's clock may be set back
 	of      map[suspect]*record
 	records []*record // the same in no order, to sample from: a map's iteration visits neighbours, which deletions thin out
 	held    int       // strikes, of all records together
@@ -32,7 +33,7 @@ type suspect struct {
 type record struct {
 	who   suspect
 	at    int     // where it stands in records
-	times []int64 // Unix time in nanoseconds
+	times []int64 // in nanoseconds since strikes.base
 	in    int64   // how long each counts, in nanoseconds
 }
 
@@ -59,7 +60,7 @@ func (s *strikes) strike(who suspect, now time.Time, after int, in time.Duration
 	if s.held >= limit {
 		s.evict(now, rec)
 	}
-	rec.times = append(rec.times, now.UnixNano())
+	rec.times = append(rec.times, int64(now.Sub(s.base)))
 	s.held++
 	return false
 }
@@ -67,7 +68,7 @@ func (s *strikes) strike(who suspect, now time.Time, after int, in time.Duration
 // add begins to count for a suspect. The caller holds mu.
 func (s *strikes) add(who suspect, in time.Duration) *record {
 	if s.of == nil {
-		s.of = map[suspect]*record{}
+		s.of, s.base = map[suspect]*record{}, time.Now()
 	}
 	rec := &record{who: who, at: len(s.records), in: int64(in)}
 	s.of[who], s.records = rec, append(s.records, rec)
@@ -76,7 +77,7 @@ func (s *strikes) add(who suspect, in time.Duration) *record {
 
 // expire drops the strikes of a record that do not count any more. The caller holds mu.
 func (s *strikes) expire(rec *record, now time.Time) {
-	oldest := now.UnixNano() - rec.in
+	oldest := int64(now.Sub(s.base)) - rec.in
 	n, _ := slices.BinarySearch(rec.times, oldest+1)
 	rec.times = slices.Delete(rec.times, 0, n)
 	s.held -= n

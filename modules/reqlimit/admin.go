@@ -45,6 +45,9 @@ func (Admin) Routes() []caddy.AdminRoute {
 }
 
 func serveAdmin(w http.ResponseWriter, r *http.Request) error {
+	if err := adminapi.Running(); err != nil {
+		return err
+	}
 	policy, key, err := adminTarget(r)
 	if err != nil {
 		return err

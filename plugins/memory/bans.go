@@ -21,6 +21,10 @@ import (
 // maxPending bounds what is queued for one follower, in changes; one that falls further behind is given the whole list.
 const maxPending = 100_000
 
+// maxRemembered bounds the bans that are over and only make a client's next one longer: a flood of clients that are banned for
+// minutes would else be remembered for days, at 300 bytes each. Those in force are bounded by max_bans.
+const maxRemembered = 1_000_000
+
 // banLists holds the one list of this process.
 var banLists = caddy.NewUsagePool()
 
@@ -102,6 +106,8 @@ type banList struct {
 	position  uint64 // counts changes of bans
 	followers map[*follower]struct{}
 
+	remembered int // maxRemembered, but in tests
+
 	snapshot snapshot
 }
 
@@ -114,9 +120,10 @@ type follower struct {
 
 func newBanList() *banList {
 	return &banList{
-		bans:      map[netip.Prefix]ipban.Ban{},
-		followers: map[*follower]struct{}{},
-		snapshot:  snapshot{changed: make(chan struct{}, 1)},
+		bans:       map[netip.Prefix]ipban.Ban{},
+		followers:  map[*follower]struct{}{},
+		remembered: maxRemembered,
+		snapshot:   snapshot{changed: make(chan struct{}, 1)},
 	}
 }
 

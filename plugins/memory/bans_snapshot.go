@@ -147,18 +147,23 @@ func (l *banList) at() uint64 {
 	return l.position
 }
 
-// inForce returns the bans that are in force or still count, and has the list forget the others.
+// inForce returns the bans that are in force or still count, and has the list forget the others. Where those that only count are
+// too many, any of them go.
 func (l *banList) inForce() ([]ipban.Ban, uint64) {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	bans := make([]ipban.Ban, 0, len(l.bans))
+	bans, over := make([]ipban.Ban, 0, len(l.bans)), 0
 	for prefix, b := range l.bans {
-		if expired(b, now) {
+		ended := !b.Expires.IsZero() && !b.Expires.After(now)
+		if expired(b, now) || ended && over == l.remembered {
 			delete(l.bans, prefix)
-		} else {
-			bans = append(bans, b)
+			continue
 		}
+		if ended {
+			over++
+		}
+		bans = append(bans, b)
 	}
 	return bans, l.position
 }

@@ -245,6 +245,33 @@ func TestSnapshotForgetsExpiredBans(t *testing.T) {
 	})
 }
 
+// Bans that are over and still make the next one longer are bounded, and never cost one that is in force.
+func TestRememberedBansAreBounded(t *testing.T) {
+	list, now := newBanList(), time.Now()
+	list.remembered = 10
+	var changes []ipban.Change
+	for i := range 100 {
+		over := ipban.Ban{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 32), Level: 1}
+		over.Expires, over.Remembered = now.Add(-time.Minute), now.Add(time.Hour)
+		lasting := ipban.Ban{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 32), Level: 1}
+		if i%2 == 0 {
+			lasting.Expires, lasting.Remembered = now.Add(time.Minute), now.Add(time.Hour)
+		}
+		changes = append(changes, ipban.Change{Ban: over}, ipban.Change{Ban: lasting})
+	}
+	list.put(changes)
+	kept, _ := list.inForce()
+	ended := 0
+	for _, b := range kept {
+		if ended++; b.Expires.IsZero() || b.Expires.After(now) {
+			ended--
+		}
+	}
+	if len(kept) != 110 || ended != 10 || len(list.bans) != 110 {
+		t.Errorf("%d bans are kept, %d of them over; the list has %d", len(kept), ended, len(list.bans))
+	}
+}
+
 func TestDamagedSnapshotIsKeptAside(t *testing.T) {
 	sound := string(encodeSnapshot([]ipban.Ban{{Prefix: netip.MustParsePrefix(a)}, {Prefix: netip.MustParsePrefix(b)}}))
 	for name, text := range map[string]string{

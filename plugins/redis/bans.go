@@ -248,7 +248,7 @@ func (s *BanStore) next(ctx context.Context, universal goredis.UniversalClient, 
 		if err != nil {
 			return update, err
 		}
-		if at != update.Position+1 {
+		if at != update.Position+1 && update.Position != 0 { // 0 is before any stream: the first change has any number
 			return update, errBansTrimmed
 		}
 		record, _ := message.Values["change"].(string)

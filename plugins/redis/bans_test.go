@@ -133,7 +133,7 @@ func TestBanFeedHealsAfterLosses(t *testing.T) {
 func TestBanFeedNoticesAGap(t *testing.T) {
 	server := gatehousetest.StartRedis(t)
 	s := banStore(t, at(server.Address))
-	put(t, s, ban("203.0.113.1/32", time.Time{}))
+	first := put(t, s, ban("203.0.113.1/32", time.Time{}))
 	universal, err := s.client.Universal()
 	if err != nil {
 		t.Fatal(err)
@@ -144,11 +144,33 @@ func TestBanFeedNoticesAGap(t *testing.T) {
 	if _, err := server.Command("XTRIM " + s.keys[1] + " MAXLEN 2"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.next(t.Context(), universal, 1); !errors.Is(err, errBansTrimmed) {
+	if _, err := s.next(t.Context(), universal, first); !errors.Is(err, errBansTrimmed) {
 		t.Fatalf("got %v", err)
 	}
-	if update, err := s.next(t.Context(), universal, 4); err != nil || len(update.Changes) != 2 || update.Position != 6 {
+	if update, err := s.next(t.Context(), universal, first+3); err != nil || len(update.Changes) != 2 || update.Position != first+5 {
 		t.Fatalf("got %+v, %v", update, err)
+	}
+}
+
+// A Redis that lost its data and was given as much as before has not gone on from where it was.
+func TestBanFeedNoticesAnotherStream(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	s := banStore(t, at(server.Address))
+	position := put(t, s, ban("203.0.113.1/32", time.Time{}), ban("203.0.113.2/32", time.Time{}))
+	universal, err := s.client.Universal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 4 {
+		if answer, err := server.Command("FLUSHALL"); err != nil || answer != "+OK" {
+			t.Fatalf("FLUSHALL answers %s, %v", answer, err)
+		}
+		for i := range n {
+			put(t, s, ban(fmt.Sprintf("203.0.113.%d/32", 10+i), time.Time{}))
+		}
+		if update, err := s.next(t.Context(), universal, position); !errors.Is(err, errBansLost) && !errors.Is(err, errBansTrimmed) {
+			t.Errorf("with %d changes since: got %+v, %v", n, update, err)
+		}
 	}
 }
 

@@ -18,10 +18,14 @@ local function prepare(w)
 	w.entry, w.expiry = tostring(w.tick), tostring(ceil(w.life * w.unit / 1000) + 1)
 end
 
--- age returns how many ticks ago an entry was made; the clock may have been set back since. What is no entry is stale.
+-- age returns how many ticks ago an entry was made; the clock may have been set back since. What is no entry is stale, and so
+-- is what would count for longer than a period because of that.
 local function age(w, entry)
 	local d = (w.tick - (tonumber(entry) or w.tick - w.life)) % wrap
-	return d < wrap / 2 and d or 0
+	if d < wrap / 2 then
+		return d
+	end
+	return wrap - d < w.life and 0 or w.life
 end
 
 -- first returns the oldest entry, or nothing. A key that holds something else begins anew, as one does that holds a string:

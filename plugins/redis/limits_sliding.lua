@@ -36,18 +36,19 @@ for n = 4, #ARGV do
 	rules[n - 3] = rule
 end
 
--- bring brings window w up to now. Its state begins at a place of state.
+-- bring brings window w up to now. Its state begins at a place of state. Where the clock was set back, counts stay until it has
+-- caught up, or go if that takes longer than they would have counted: nobody is to be refused for as long as a clock was wrong.
 local function bring(rule, w, state, at)
 	local bytes, last = rule.bytes
 	last, w.total, w.count = read(rule.head, state, at)
 	local age = w.epoch - last
-	if age <= 0 then
+	if age <= 0 and age > -slots then
 		w.newest, w.text = last, sub(state, at, at + rule.size - 1)
 		w.rest = false
 		return
 	end
 	w.newest, w.rest = w.epoch, rule.rest
-	if age >= slots then
+	if age >= slots or age < 0 then
 		w.total = 0
 	else
 		local gone = at + 11 + bytes * (slots - age)

@@ -13,7 +13,9 @@ end
 
 local function load(w, state, at)
 	local epoch, current, previous = read(format, state, at)
-	if epoch < w.present then
+	if epoch > w.present + 1 then -- the clock was set back, by more than is worth waiting for
+		epoch, current, previous = w.present, 0, 0
+	elseif epoch < w.present then
 		current, previous = 0, epoch == w.present - 1 and current or 0
 		epoch = w.present
 	end

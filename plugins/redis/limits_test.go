@@ -228,6 +228,35 @@ func TestBurstHasRoom(t *testing.T) {
 	}
 }
 
+// TestClockSetBack holds that a key is not refused for as long as Redis' clock was set back: two periods are enough for anybody.
+// GCRA keeps nothing but the time when all has drained, of which nobody can tell whether it was meant.
+func TestClockSetBack(t *testing.T) {
+	server := gatehousetest.StartRedis(t)
+	c := open(t, at(server.Address))
+	const limit, period = 20, time.Minute
+	for _, name := range []string{reqlimit.Sliding, reqlimit.Exact, reqlimit.Smooth} {
+		t.Run(name, func(t *testing.T) {
+			w := window.Window{Limit: limit, Period: period}
+			spec := reqlimit.Spec{Policy: "virtual", Algorithm: name, Windows: 1, Limit: limit}
+			if name == reqlimit.Sliding {
+				spec.Buckets = window.DefaultBuckets
+			}
+			for _, back := range []time.Duration{time.Second, period / 2, period, 3 * period, 24 * time.Hour, 4000 * time.Hour} {
+				v := newVirtual(t, c, spec, window.NewRule(w))
+				v.key = fmt.Sprint(name, back)
+				now := 500_000 * time.Hour
+				for v.take(now, 1).Allowed {
+				}
+				now -= back
+				v.take(now, 1)
+				if now += 2*period + period/window.DefaultBuckets + time.Second; !v.take(now, 1).Allowed {
+					t.Errorf("two periods after the clock was set back by %s the key is still refused", back)
+				}
+			}
+		})
+	}
+}
+
 // TestSumsDoNotOverflow counts refused requests of a key until four bytes do not hold the sum.
 func TestSumsDoNotOverflow(t *testing.T) {
 	server := gatehousetest.StartRedis(t)
