@@ -4,9 +4,7 @@
 package ipban
 
 import (
-	"encoding/json"
 	"errors"
-	"io"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -71,7 +69,6 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	if operator, ok := clientaddr.Parse(r.RemoteAddr); ok {
 		app.list.operator.saw(operator, time.Now())
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	answer, err := m[r.Method](app, r)
 	if err != nil {
 		return err
@@ -162,7 +159,7 @@ type changeAnswer struct {
 
 func serveAdd(a *App, r *http.Request) (any, error) {
 	var req addRequest
-	if err := decode(r.Body, &req); err != nil {
+	if err := adminapi.Read(r, maxBody, &req); err != nil {
 		return nil, err
 	}
 	operator, _ := clientaddr.Parse(r.RemoteAddr)
@@ -258,24 +255,6 @@ func serveCheck(a *App, r *http.Request) (any, error) {
 
 // coveredBy returns the prefix of the allow-list that covers all of p.
 func (a *App) coveredBy(p netip.Prefix) (netip.Prefix, bool) { return a.allowed.LookupPrefixLPM(p) }
-
-// decode reads one JSON value with no field that v does not have.
-func decode(body io.Reader, v any) error {
-	decoder := json.NewDecoder(body)
-	decoder.DisallowUnknownFields()
-	err := decoder.Decode(v)
-	if err == nil {
-		if _, err = decoder.Token(); errors.Is(err, io.EOF) {
-			return nil
-		}
-		err = errors.New("something follows the JSON value")
-	}
-	var tooLong *http.MaxBytesError
-	if errors.As(err, &tooLong) {
-		return adminapi.Refuse(http.StatusRequestEntityTooLarge, "the body is longer than %d bytes", tooLong.Limit)
-	}
-	return adminapi.Refuse(http.StatusBadRequest, "reading the body: %w", err)
-}
 
 // Interface guards
 var (

@@ -6,7 +6,6 @@ package ipban
 import (
 	"math"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -15,25 +14,13 @@ import (
 )
 
 func init() {
-	httpcaddyfile.RegisterGlobalOption("ip_bans", parseApp)
+	directive.App("ip_bans", "a config has one list of bans", func() caddyfile.Unmarshaler { return new(App) })
 	httpcaddyfile.RegisterHandlerDirective("ip_ban", parseHandler)
 }
 
 func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	handler := new(Handler)
 	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
-}
-
-func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
-	if existing != nil {
-		d.Next() // for the line
-		return nil, d.Err("ip_bans is given twice; a config has one list of bans")
-	}
-	app := new(App)
-	if err := app.UnmarshalCaddyfile(d); err != nil {
-		return nil, err
-	}
-	return httpcaddyfile.App{Name: "ip_bans", Value: caddyconfig.JSON(app, nil)}, nil
 }
 
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax:

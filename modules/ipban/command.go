@@ -39,12 +39,6 @@ change is in force when the command returns, and needs no reload.
 func configureCommand(cmd *cobra.Command) {
 	adminclient.AddFlags(cmd)
 	cmd.AddCommand(addCommand(), removeCommand(), listCommand(), checkCommand(), importCommand(), exportCommand())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return fmt.Errorf("unknown command %q; expected add, remove, list, check, import or export", args[0])
-		}
-		return cmd.Help()
-	}
 }
 
 // banFlags are the flags of the commands that ban.
@@ -71,12 +65,8 @@ func addCommand() *cobra.Command {
 
 // post asks the proxy to ban, and says what it did.
 func post(cmd *cobra.Command, req addRequest) error {
-	client, err := adminclient.New(cmd)
-	if err != nil {
-		return err
-	}
 	var answer changeAnswer
-	if err := client.Do(cmd.Context(), http.MethodPost, "/gatehouse/bans", req, &answer); err != nil {
+	if err := adminclient.Ask(cmd, http.MethodPost, "/gatehouse/bans", req, &answer); err != nil {
 		return err
 	}
 	done := "banned nothing"
@@ -86,7 +76,7 @@ func post(cmd *cobra.Command, req addRequest) error {
 	if len(answer.Skipped) > 0 {
 		done += fmt.Sprintf("; left out %s, as the allow-list covers it: %s", count(len(answer.Skipped)), some(answer.Skipped))
 	}
-	_, err = fmt.Fprintln(cmd.OutOrStdout(), done)
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), done)
 	return err
 }
 
@@ -96,16 +86,12 @@ func removeCommand() *cobra.Command {
 		Short: "Lifts bans, of exactly these addresses or CIDRs",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := adminclient.New(cmd)
-			if err != nil {
-				return err
-			}
 			var answer changeAnswer
 			path := "/gatehouse/bans?" + url.Values{"prefix": args}.Encode()
-			if err := client.Do(cmd.Context(), http.MethodDelete, path, nil, &answer); err != nil {
+			if err := adminclient.Ask(cmd, http.MethodDelete, path, nil, &answer); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "lifted the ban of %s\n", count(answer.Changed))
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "lifted the ban of %s\n", count(answer.Changed))
 			return err
 		},
 	}
@@ -148,13 +134,9 @@ func checkCommand() *cobra.Command {
 		Short: "Says whether a client is banned, by what and how long",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := adminclient.New(cmd)
-			if err != nil {
-				return err
-			}
 			var answer checkAnswer
 			path := "/gatehouse/bans/check?" + url.Values{"address": args}.Encode()
-			if err := client.Do(cmd.Context(), http.MethodGet, path, nil, &answer); err != nil {
+			if err := adminclient.Ask(cmd, http.MethodGet, path, nil, &answer); err != nil {
 				return err
 			}
 			table := adminclient.NewTable("ADDRESS", "BANNED", "PREFIX", "REMAINING", "ALLOWED BY", "REASON")

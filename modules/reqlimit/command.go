@@ -36,12 +36,6 @@ resets what a client has used.
 func configureCommand(cmd *cobra.Command) {
 	adminclient.AddFlags(cmd)
 	cmd.AddCommand(listCommand(), topCommand(), showCommand(), resetCommand())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return fmt.Errorf("unknown command %q; expected list, top, show or reset", args[0])
-		}
-		return cmd.Help()
-	}
 }
 
 // ask sends a request about a policy and a key, either of which may be empty.

@@ -4,9 +4,7 @@
 package respcache
 
 import (
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -66,7 +64,6 @@ func (rt route) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return adminapi.Refuse(http.StatusInternalServerError, "%w", err)
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	answer, err := rt.serve(app.(*App), r)
 	if err != nil {
 		return err
@@ -98,7 +95,7 @@ type purgeAnswer struct {
 
 func servePurge(a *App, r *http.Request) (any, error) {
 	var req purgeRequest
-	if err := decode(r.Body, &req); err != nil {
+	if err := adminapi.Read(r, maxBody, &req); err != nil {
 		return nil, err
 	}
 	if len(req.Purges) == 0 || len(req.Purges) > maxPurges {
@@ -205,24 +202,6 @@ func (o *object) variant(now time.Time) Variant {
 		v.Vary[f.name] = f.value
 	}
 	return v
-}
-
-// decode reads one JSON value with no field that v does not have.
-func decode(body io.Reader, v any) error {
-	decoder := json.NewDecoder(body)
-	decoder.DisallowUnknownFields()
-	err := decoder.Decode(v)
-	if err == nil {
-		if _, err = decoder.Token(); errors.Is(err, io.EOF) {
-			return nil
-		}
-		err = errors.New("something follows the JSON value")
-	}
-	var tooLong *http.MaxBytesError
-	if errors.As(err, &tooLong) {
-		return adminapi.Refuse(http.StatusRequestEntityTooLarge, "the body is longer than %d bytes", tooLong.Limit)
-	}
-	return adminapi.Refuse(http.StatusBadRequest, "reading the body: %w", err)
 }
 
 // Interface guards

@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -18,7 +17,7 @@ import (
 )
 
 func init() {
-	httpcaddyfile.RegisterGlobalOption("response_caches", parseApp)
+	directive.App("response_caches", "a config has one set of caches", func() caddyfile.Unmarshaler { return new(App) })
 	httpcaddyfile.RegisterHandlerDirective("response_cache", parseHandler)
 }
 
@@ -47,18 +46,6 @@ func sameBudget(h httpcaddyfile.Helper, handler *Handler) error {
 	}
 	h.State[key] = first{handler.Budget, fmt.Sprintf("%s:%d", h.File(), h.Line())}
 	return nil
-}
-
-func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
-	if existing != nil {
-		d.Next() // for the line
-		return nil, d.Err("response_caches is given twice")
-	}
-	app := new(App)
-	if err := app.UnmarshalCaddyfile(d); err != nil {
-		return nil, err
-	}
-	return httpcaddyfile.App{Name: "response_caches", Value: caddyconfig.JSON(app, nil)}, nil
 }
 
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax, as a global option:

@@ -40,12 +40,6 @@ reaches every proxy.
 func configureCommand(cmd *cobra.Command) {
 	adminclient.AddFlags(cmd)
 	cmd.AddCommand(purgeCommand(), statsCommand(), inspectCommand())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return fmt.Errorf("unknown command %q; expected purge, stats or inspect", args[0])
-		}
-		return cmd.Help()
-	}
 }
 
 // purgeFlags are what `cache purge` may be given beside URLs.
@@ -71,12 +65,8 @@ allow it.
 			if err != nil {
 				return err
 			}
-			client, err := adminclient.New(cmd)
-			if err != nil {
-				return err
-			}
 			var answer purgeAnswer
-			if err := client.Do(cmd.Context(), http.MethodPost, "/gatehouse/cache/purge", purgeRequest{purges}, &answer); err != nil {
+			if err := adminclient.Ask(cmd, http.MethodPost, "/gatehouse/cache/purge", purgeRequest{purges}, &answer); err != nil {
 				return err
 			}
 			where := "here"
@@ -122,12 +112,8 @@ func statsCommand() *cobra.Command {
 		Short: "Prints how full the cache is",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := adminclient.New(cmd)
-			if err != nil {
-				return err
-			}
 			var s Stats
-			if err := client.Do(cmd.Context(), http.MethodGet, "/gatehouse/cache", nil, &s); err != nil {
+			if err := adminclient.Ask(cmd, http.MethodGet, "/gatehouse/cache", nil, &s); err != nil {
 				return err
 			}
 			bytes := func(n int64) string { return humanize.IBytes(uint64(max(0, n))) }
@@ -148,13 +134,9 @@ func inspectCommand() *cobra.Command {
 		Short: "Prints what is stored of a URL",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := adminclient.New(cmd)
-			if err != nil {
-				return err
-			}
 			var answer inspectAnswer
 			path := "/gatehouse/cache/inspect?" + url.Values{"url": args}.Encode()
-			if err := client.Do(cmd.Context(), http.MethodGet, path, nil, &answer); err != nil {
+			if err := adminclient.Ask(cmd, http.MethodGet, path, nil, &answer); err != nil {
 				return err
 			}
 			table := adminclient.NewTable("KEY", "STATUS", "STATE", "BYTES", "AGE", "TTL", "CODING", "VARY", "ETAG")
