@@ -27,7 +27,7 @@ type object struct {
 	coding   codings     // of the body
 	known    bool        // the coding is one that this cache tells apart
 
-	// removed are the fields of outer handlers that the answer's own handlers took away, such as Server, separated by commas.
+	// removed are the fields of outer handlers that the answer's own handlers took away, such as Server, separated by keySeparator.
 	removed string
 
 	body   *body
@@ -42,9 +42,9 @@ type object struct {
 	named        int64    // bytes of the names of marks
 	gen          *generations
 
-	own     body     // room for body: it is another one if the object was freshened, or made of others
-	lone    resource // room for the first resource that has this object alone
-	settled bool     // lone is used; guarded by the lock under which the key is published
+	own      body     // room for body: it is another one if the object was freshened, or made of others
+	lone     resource // room for the first resource that has this object alone
+	loneUsed bool     // guarded by the lock under which the key is published
 }
 
 // keep gives the object its key and header. Nobody else sees it yet.
@@ -147,8 +147,8 @@ type resource struct {
 // caller holds the lock under which the key is published.
 func newResource(key string, objects []*object) *resource {
 	var r *resource
-	if len(objects) == 1 && !objects[0].settled {
-		objects[0].settled = true // others may read it long after the store has let go of it: it is never used twice
+	if len(objects) == 1 && !objects[0].loneUsed {
+		objects[0].loneUsed = true // others may read it long after the store has let go of it: it is never used twice
 		r = &objects[0].lone
 		r.objects = r.one[:0]
 	} else {

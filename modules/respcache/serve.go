@@ -90,7 +90,7 @@ func (s *serving) leftOut(name string) bool {
 func writeHead(w http.ResponseWriter, o *object, s *serving, status *cacheStatus, age time.Duration, aged bool) *multipart {
 	h := w.Header()
 	if o.removed != "" {
-		for name := range strings.SplitSeq(o.removed, ",") {
+		for name := range strings.SplitSeq(o.removed, keySeparator) {
 			delete(h, name)
 		}
 	}

@@ -118,7 +118,7 @@ func (l *lead) newObject(resp response, t terms, outer http.Header, vary []varyF
 			removed = append(removed, name)
 		}
 	}
-	o.removed = strings.Join(removed, ",")
+	o.removed = strings.Join(removed, keySeparator)
 	return o
 }
 
