@@ -154,19 +154,25 @@ func (a *arena) unlist(s *slab) {
 }
 
 // release gives blocks back. Nobody reads them any more.
-func (a *arena) release(blocks []block) {
+func (a *arena) release(first block, more []block) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, b := range blocks {
-		a.inUse.Add(-int64(len(b.data)))
-		if a.poison {
-			for i := range b.data {
-				b.data[i] = 0xDD
-			}
+	a.free(first)
+	for _, b := range more {
+		a.free(b)
+	}
+}
+
+// free gives one block back. The caller holds mu.
+func (a *arena) free(b block) {
+	a.inUse.Add(-int64(len(b.data)))
+	if a.poison {
+		for i := range b.data {
+			b.data[i] = 0xDD
 		}
-		if b.slab != nil {
-			a.put(b)
-		}
+	}
+	if b.slab != nil {
+		a.put(b)
 	}
 }
 

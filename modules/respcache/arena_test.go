@@ -33,13 +33,13 @@ func TestArena(t *testing.T) {
 					t.Fatalf("step %d: a block of %d bytes was overwritten", step, len(h.block.data))
 				}
 			}
-			a.release([]block{h.block})
+			a.release(h.block, nil)
 			all[i] = all[len(all)-1]
 			all = all[:len(all)-1]
 		}
 	}
 	for _, h := range all {
-		a.release([]block{h.block})
+		a.release(h.block, nil)
 	}
 	if n := a.inUse.Load(); n != 0 {
 		t.Errorf("%d bytes are in use", n)

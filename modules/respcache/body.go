@@ -24,17 +24,34 @@ type memory struct {
 type body struct {
 	memory *memory
 	refs   atomic.Int32
-	blocks []block
-	one    [1]block // room for blocks: most bodies are small
-	size   int64    // bytes of content
-	flying int64    // bytes that count as in flight; 0 once it is published
+	first  block   // of no length if there is none: most bodies have this one alone
+	more   []block // after the first
+	size   int64   // bytes of content
+	flying int64   // bytes that count as in flight; 0 once it is published
+	beside int64   // bytes that it keeps in memory with an object that is not its own
 }
 
 func newBody(m *memory) *body {
-	b := &body{memory: m}
-	b.blocks = b.one[:0]
-	b.refs.Store(1)
+	b := &body{beside: bodyOverhead}
+	b.begin(m)
 	return b
+}
+
+// begin makes an empty body.
+func (b *body) begin(m *memory) {
+	b.memory = m
+	b.refs.Store(1)
+}
+
+// block returns one of the blocks, or one of no length after the last.
+func (b *body) block(i int) block {
+	switch {
+	case i == 0:
+		return b.first
+	case i <= len(b.more):
+		return b.more[i-1]
+	}
+	return block{}
 }
 
 // acquire takes a reference, unless the body is gone already.
@@ -54,8 +71,8 @@ func (b *body) release() {
 	switch n := b.refs.Add(-1); {
 	case n == 0:
 		b.memory.inFlight.Add(-b.flying)
-		b.memory.arena.release(b.blocks)
-		b.blocks, b.one = nil, [1]block{}
+		b.memory.arena.release(b.first, b.more)
+		b.first, b.more = block{}, nil
 	case n < 0:
 		panic("BUG: a body was released more often than acquired")
 	}
@@ -63,14 +80,15 @@ func (b *body) release() {
 
 // linger keeps the body for a while, after a write of it failed. Others may give their references back meanwhile.
 func (b *body) linger() {
-	if len(b.blocks) > 0 && b.acquire() {
+	if len(b.first.data) > 0 && b.acquire() {
 		time.AfterFunc(quarantine, b.release)
 	}
 }
 
 // capacity is what the blocks take.
 func (b *body) capacity() (n int64) {
-	for _, block := range b.blocks {
+	n = int64(len(b.first.data))
+	for _, block := range b.more {
 		n += int64(len(block.data))
 	}
 	return n
@@ -84,7 +102,11 @@ func (b *body) grow(n int) bool {
 		return false
 	}
 	b.flying += size
-	b.blocks = append(b.blocks, b.memory.arena.alloc(n))
+	if block := b.memory.arena.alloc(n); len(b.first.data) == 0 {
+		b.first = block
+	} else {
+		b.more = append(b.more, block)
+	}
 	return true
 }
 
@@ -114,11 +136,12 @@ func (b *body) published() {
 
 // writeTo writes a part of the body.
 func (b *body) writeTo(w io.Writer, start, length int64) error {
-	for _, block := range b.blocks {
-		if length == 0 {
+	for i := 0; length > 0; i++ {
+		block := b.block(i)
+		size := int64(len(block.data))
+		if size == 0 {
 			return nil
 		}
-		size := int64(len(block.data))
 		if start >= size {
 			start -= size
 			continue
@@ -142,12 +165,15 @@ func (b *body) copyFrom(pos int64, other *body, n int64) {
 
 // at returns content from a position on, as far as it lies in one block and below end.
 func (b *body) at(pos, end int64) []byte {
-	for _, block := range b.blocks {
+	for i := 0; ; i++ {
+		block := b.block(i)
 		size := int64(len(block.data))
+		if size == 0 {
+			return nil
+		}
 		if pos < size {
 			return block.data[pos:min(size, end)]
 		}
 		pos, end = pos-size, end-size
 	}
-	return nil
 }

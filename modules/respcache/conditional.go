@@ -39,6 +39,16 @@ func notModified(req http.Header, stored storedHeader, received time.Time) bool 
 	return !received.After(since)
 }
 
+// validators are what notModified looks at of an answer that is not stored.
+func validators(h http.Header) storedHeader {
+	var fields []headerField
+	for _, name := range [...]string{"Etag", "Last-Modified", "Date"} {
+		fields = append(fields, headerField{name, first1(h[name])})
+	}
+	_, stored := pack("", fields)
+	return stored
+}
+
 // anyETagMatches compares a list of entity tags weakly with one, RFC 9110 sections 8.8.3.2 and 13.1.2. Tags may hold commas.
 func anyETagMatches(lines []string, etag string) bool {
 	for _, line := range lines {

@@ -81,14 +81,17 @@ func (g *generations) ruled(url string, began uint64) (dead, stale bool) {
 	return dead, stale
 }
 
-// of returns the marks of names, which the caller's object refers to from now on.
-func (g *generations) of(names []string) []*mark {
+// of appends the marks of names to marks, which has room for one. The caller's object refers to them from now on.
+func (g *generations) of(names []string, marks []*mark) []*mark {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	marks := make([]*mark, len(names))
-	for i, name := range names {
-		marks[i] = g.mark(name)
-		marks[i].refs++
+	if len(names) > cap(marks) {
+		marks = make([]*mark, 0, len(names))
+	}
+	for _, name := range names {
+		m := g.mark(name)
+		m.refs++
+		marks = append(marks, m)
 	}
 	return marks
 }

@@ -249,8 +249,7 @@ func (l *lead) pass(reason string) {
 		l.h.cache.passes.add(l.h.cache.passID(l.q), l.received)
 	}
 	// The client's conditions were taken off for the cache's sake: they hold for the client still.
-	plain := storedHeader{{"Etag", first1(l.header["Etag"])}, {"Last-Modified", first1(l.header["Last-Modified"])}, {"Date", first1(l.header["Date"])}}
-	unchanged := !l.own && l.status == http.StatusOK && notModified(l.q.header, plain, l.received)
+	unchanged := !l.own && l.status == http.StatusOK && conditional(l.q.header) && notModified(l.q.header, validators(l.header), l.received)
 	h := l.w.Header()
 	clear(h)
 	maps.Copy(h, l.header) // which nobody uses any more

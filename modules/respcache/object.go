@@ -5,75 +5,15 @@ package respcache
 
 import (
 	"net/http"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 )
 
-// headerField is one line of a stored header, its name in canonical form.
-type headerField struct{ name, value string }
-
-// storedHeader is a header as it is kept: a slice takes a third of a map's memory.
-type storedHeader []headerField
-
-// get returns the first line of a field, or nothing.
-func (s storedHeader) get(name string) string {
-	for i := range s {
-		if s[i].name == name {
-			return s[i].value
-		}
-	}
-	return ""
-}
-
-// header is a copy for those who change it.
-func (s storedHeader) header() http.Header {
-	h := make(http.Header, len(s)+4)
-	for _, f := range s {
-		h[f.name] = append(h[f.name], f.value)
-	}
-	return h
-}
-
-// notStored reports whether a field is made anew for each answer, or concerns one client or one connection alone. All others are
-// stored: RFC 9111 section 3.1.
-func notStored(name string) bool {
-	switch name {
-	case "Age", "Cache-Status", "Set-Cookie", "Content-Length":
-		return true
-	}
-	return hopByHop(name) || strings.HasPrefix(name, http.TrailerPrefix)
-}
-
-// keepHeader makes a stored header, without the withheld fields, and without what outer handlers had set, so that a hit does not
-// have that twice. Values are copied, into one string: those of the upstream's answer are cut from a larger one.
-func keepHeader(h, outer http.Header, withheld []string) storedHeader {
-	kept, size := make(storedHeader, 0, len(h)+1), 0
-	for name, values := range h {
-		if notStored(name) || slices.Contains(withheld, name) {
-			continue
-		}
-		if set := outer[name]; len(set) > 0 && len(values) >= len(set) && slices.Equal(values[:len(set)], set) {
-			values = values[len(set):]
-		}
-		for _, value := range values {
-			kept = append(kept, headerField{name, value})
-			size += len(value)
-		}
-	}
-	var b strings.Builder
-	b.Grow(size)
-	for i := range kept {
-		b.WriteString(kept[i].value)
-		kept[i].value = b.String()[b.Len()-len(kept[i].value):]
-	}
-	slices.SortStableFunc(kept, func(a, b headerField) int { return strings.Compare(a.name, b.name) })
-	return kept
-}
-
 // object is one stored answer. It does not change once others can see it: an answer that is freshened is a new object with
 // the same body.
+//
+// All that one answer needs lies in one piece of memory with pointers, and one without for its key and header: what the garbage
+// collector has to look at for a full cache decides how long requests wait for it on a machine without a core to spare.
 type object struct {
 	terms
 	refs atomic.Int32
@@ -87,7 +27,8 @@ type object struct {
 	coding   codings     // of the body
 	known    bool        // the coding is one that this cache tells apart
 
-	removed []string // fields of outer handlers that the answer's own handlers took away, such as Server
+	// removed are the fields of outer handlers that the answer's own handlers took away, such as Server, separated by keySeparator.
+	removed string
 
 	body   *body
 	length int64 // of the body, or -1 while it comes in and nobody has said
@@ -97,13 +38,24 @@ type object struct {
 	came         int64 // when it was received, likewise
 	began        uint64
 	marks        []*mark
-	named        int64 // bytes of the names of marks
+	mark1        [1]*mark // room for marks: most answers have no tag
+	named        int64    // bytes of the names of marks
 	gen          *generations
+
+	own      body     // room for body: it is another one if the object was freshened, or made of others
+	lone     resource // room for the first resource that has this object alone
+	loneUsed bool     // guarded by the lock under which the key is published
+}
+
+// keep gives the object its key and header. Nobody else sees it yet.
+func (o *object) keep(key string, fields []headerField) {
+	o.key, o.header = pack(key, fields)
+	o.own.beside = objectOverhead + int64(len(o.key)+len(o.header))
 }
 
 // mark lets the object be purged by names. It refers to their marks until it is gone.
 func (o *object) mark(names []string) {
-	o.marks = o.gen.of(names)
+	o.marks = o.gen.of(names, o.mark1[:0])
 	for _, name := range names {
 		o.named += int64(len(name))
 	}
@@ -161,7 +113,8 @@ func (o *object) answers(req http.Header, accepted codings) bool {
 }
 
 const (
-	objectOverhead = 480 // of an object and its body, in bytes, besides what is counted
+	objectOverhead = 480 // of an object with its body and the room for a resource, in bytes, besides what is counted
+	bodyOverhead   = 112 // of a body that has no room in the object
 	fieldOverhead  = 32
 	// markOverhead is for a name that no other object has; which ones have is not known, and changes.
 	markOverhead     = 120
@@ -170,9 +123,10 @@ const (
 
 // cost is what the object takes, in bytes.
 func (o *object) cost() int64 {
-	n := objectOverhead + o.body.capacity() + 40*int64(len(o.body.blocks)) + markOverhead*int64(len(o.marks)) + o.named
-	for _, f := range o.header {
-		n += fieldOverhead + int64(len(f.value))
+	n := objectOverhead + o.body.capacity() + 40*int64(len(o.body.more)) + markOverhead*int64(len(o.marks)) + o.named
+	n += int64(len(o.header) + len(o.removed))
+	if o.body != &o.own {
+		n += o.body.beside
 	}
 	for _, f := range o.vary {
 		n += fieldOverhead + int64(len(f.value))
@@ -185,12 +139,21 @@ func (o *object) cost() int64 {
 type resource struct {
 	key     string
 	objects []*object
+	one     [1]*object // room for objects
 	cost    int64
 }
 
-// newResource takes a reference to each object, and leaves out those that are gone. The slice is the resource's from now on.
+// newResource takes a reference to each object, and leaves out those that are gone. The slice is the resource's from now on. The
+// caller holds the lock under which the key is published.
 func newResource(key string, objects []*object) *resource {
-	r := &resource{key: key, objects: objects[:0], cost: resourceOverhead + int64(len(key))}
+	var r *resource
+	if len(objects) == 1 && !objects[0].loneUsed {
+		objects[0].loneUsed = true // others may read it long after the store has let go of it: it is never used twice
+		r = &objects[0].lone
+		r.objects = r.one[:0]
+	} else {
+		r = &resource{objects: objects[:0]}
+	}
 	for _, o := range objects {
 		if o.acquire() {
 			r.objects = append(r.objects, o)
@@ -198,6 +161,11 @@ func newResource(key string, objects []*object) *resource {
 		}
 	}
 	clear(objects[len(r.objects):])
+	if len(r.objects) > 0 {
+		key = r.objects[0].key // and not that of an object that is gone, which would keep its header in memory
+	}
+	r.key = key
+	r.cost += resourceOverhead + int64(len(key))
 	return r
 }
 

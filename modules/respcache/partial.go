@@ -133,14 +133,14 @@ func (o *object) touches(other *object) bool {
 // absorb takes into a new object what an older one of the same whole has besides: header fields that it lacks (RFC 9111 section
 // 3.4), the stricter terms, and what the older one is purged by. Nobody else sees the new object yet.
 func (o *object) absorb(old *object) {
-	kept := slices.Clone(o.header)
-	for _, f := range old.header {
+	kept := o.header.fields()
+	for f, rest, ok := old.header.next(); ok; f, rest, ok = rest.next() {
 		if o.header.get(f.name) == "" {
 			kept = append(kept, f)
 		}
 	}
-	slices.SortStableFunc(kept, func(a, b headerField) int { return strings.Compare(a.name, b.name) })
-	o.header = kept
+	sortFields(kept)
+	o.keep(o.key, kept)
 	o.terms = stricter(o.terms, old.terms)
 	o.began = min(o.began, old.began)
 	more := slices.DeleteFunc(slices.Clone(old.marks), func(m *mark) bool { return slices.Contains(o.marks, m) })
@@ -286,9 +286,8 @@ func (l *lead) confirmsPart() bool {
 		}
 	}
 	// Another Date may make a date in If-Range a weak one.
-	merged := object{
-		header: keepHeader(freshened(l.stale.header, l.header), nil, nil), first: l.stale.first, length: l.stale.length, total: l.stale.total,
-	}
+	merged := object{first: l.stale.first, length: l.stale.length, total: l.stale.total}
+	merged.keep("", keepHeader(freshened(l.stale.header, l.header), nil, nil))
 	return merged.holds(l.q)
 }
 

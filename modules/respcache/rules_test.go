@@ -23,7 +23,12 @@ func headerOf(lines ...string) http.Header {
 }
 
 func stored(lines ...string) storedHeader {
-	return keepHeader(headerOf(lines...), nil, nil)
+	return packed(headerOf(lines...))
+}
+
+func packed(h http.Header) storedHeader {
+	_, stored := pack("", keepHeader(h, nil, nil))
+	return stored
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(http.TimeFormat) }

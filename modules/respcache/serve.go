@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -88,11 +89,13 @@ func (s *serving) leftOut(name string) bool {
 // writeHead writes the status and header of an answer. age is nil if the answer comes from upstream without one.
 func writeHead(w http.ResponseWriter, o *object, s *serving, status *cacheStatus, age time.Duration, aged bool) *multipart {
 	h := w.Header()
-	for _, name := range o.removed {
-		delete(h, name)
+	if o.removed != "" {
+		for name := range strings.SplitSeq(o.removed, keySeparator) {
+			delete(h, name)
+		}
 	}
 	// One array for all values. They are copied: handlers outside of this one may change them in place.
-	values := make([]string, 0, len(o.header)+4)
+	values := make([]string, 0, o.header.count()+4)
 	set := func(name, value string) {
 		values = append(values, value)
 		n := len(values)
@@ -102,8 +105,8 @@ func writeHead(w http.ResponseWriter, o *object, s *serving, status *cacheStatus
 		}
 		h[name] = values[n-1 : n : n]
 	}
-	for i := range o.header {
-		if f := &o.header[i]; !s.leftOut(f.name) {
+	for f, rest, ok := o.header.next(); ok; f, rest, ok = rest.next() {
+		if !s.leftOut(f.name) {
 			set(f.name, f.value)
 		}
 	}

@@ -41,7 +41,12 @@ func (l *lead) share(resp response, t terms) (reason string) {
 	if !o.holds(l.q) { // the origin gives what was not asked for, which it may
 		return reasonNotWhole
 	}
-	b := newBody(&l.h.cache.memory)
+	b := &o.own
+	if l.expected < 0 { // the object is going to be copied once its length is known: the body must not keep it
+		b = newBody(&l.h.cache.memory)
+	} else {
+		b.begin(&l.h.cache.memory)
+	}
 	if l.expected > 0 && !b.reserve(l.expected) {
 		b.release()
 		return reasonNoRoom
@@ -92,25 +97,28 @@ func (l *lead) readLength() (reason string) {
 }
 
 // newObject makes an object of an answer, without a body. outer is what of its header outer handlers had set.
-func (l *lead) newObject(resp response, t terms, outer http.Header, fields []varyField) *object {
+func (l *lead) newObject(resp response, t terms, outer http.Header, vary []varyField) *object {
 	coding, known := contentCoding(resp.header["Content-Encoding"])
 	o := &object{
-		terms: t, key: l.q.key, status: resp.status, vary: fields, accepted: l.q.accepted,
+		terms: t, status: resp.status, vary: vary, accepted: l.q.accepted,
 		varies: variesOnCodings(resp.header["Vary"]), coding: coding, known: known,
 		born: resp.received.Add(-t.initialAge).UnixNano(), came: resp.received.UnixNano(),
 		began: l.f.began, gen: &l.h.cache.generations,
 	}
 	o.refs.Store(1)
-	o.header = keepHeader(resp.header, outer, t.withheld)
-	if o.header.get("Date") == "" { // RFC 9110 section 6.6.1
-		o.header = append(o.header, headerField{"Date", resp.received.UTC().Format(http.TimeFormat)})
+	fields := keepHeader(resp.header, outer, t.withheld)
+	if fieldOf(fields, "Date") == "" { // RFC 9110 section 6.6.1
+		fields = append(fields, headerField{"Date", resp.received.UTC().Format(http.TimeFormat)})
 	}
+	o.keep(l.q.key, fields)
 	o.withheld = nil
+	var removed []string
 	for name := range l.before {
 		if l.header[name] == nil {
-			o.removed = append(o.removed, name)
+			removed = append(removed, name)
 		}
 	}
+	o.removed = strings.Join(removed, keySeparator)
 	return o
 }
 

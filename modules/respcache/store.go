@@ -35,7 +35,7 @@ type Store interface {
 	// Get returns the value of a key. The key must not be kept.
 	Get(key string) (Value, bool)
 	// Put keeps a value in place of the one before, and reports whether it did. When it returns, Get finds the value, or
-	// nothing if the value was not kept or has been evicted since: never the one before.
+	// nothing if the value was not kept or has been evicted since: never the one before. The key may be kept.
 	Put(key string, v Value) bool
 	// Delete removes a key. When it returns, Get does not find the value that was there.
 	Delete(key string)

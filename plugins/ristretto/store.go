@@ -4,9 +4,7 @@
 package ristretto
 
 import (
-	"container/list"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -50,8 +48,8 @@ type store struct {
 	closed bool
 
 	index sync.RWMutex // guards keys and order
-	keys  map[string]*list.Element
-	order *list.List // of *item, the newest first
+	keys  map[string]*item
+	order window
 }
 
 // item is a value with its key. It is counted until it is gone.
@@ -61,10 +59,12 @@ type item struct {
 	cost  int64
 	gone  atomic.Bool
 	asked atomic.Bool // for it, since it was last looked at in the window
+
+	newer, older *item // in the window
 }
 
 func open(budget int64) (*store, error) {
-	s := &store{keys: map[string]*list.Element{}, order: list.New()}
+	s := &store{keys: map[string]*item{}}
 	counters := min(max(budget/itemBytes*countersPerItem, minCounters), maxCounters)
 	main, err := ristretto.NewCache(&ristretto.Config[string, *item]{
 		NumCounters:        counters,
@@ -98,11 +98,7 @@ func (s *store) exit(it *item) {
 // Get implements respcache.Store.
 func (s *store) Get(key string) (respcache.Value, bool) {
 	s.index.RLock()
-	element := s.keys[key]
-	var it *item
-	if element != nil {
-		it = element.Value.(*item)
-	}
+	it := s.keys[key]
 	s.index.RUnlock()
 	if it != nil {
 		if !it.asked.Load() { // which others read: it is written once
@@ -122,7 +118,7 @@ func (s *store) Get(key string) (respcache.Value, bool) {
 func (s *store) Put(key string, v respcache.Value) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	it := &item{key: strings.Clone(key), value: v, cost: v.Cost()}
+	it := &item{key: key, value: v, cost: v.Cost()}
 	s.held.Add(it.cost)
 	s.items.Add(1)
 	if s.closed || it.cost > s.budget.Load()-s.windowMax {
@@ -134,14 +130,15 @@ func (s *store) Put(key string, v respcache.Value) bool {
 	s.index.Lock()
 	old := s.keys[key]
 	if old != nil {
-		s.order.Remove(old)
+		s.order.remove(old)
 	}
-	s.keys[it.key] = s.order.PushFront(it)
+	s.keys[key] = it
+	s.order.push(it)
 	s.index.Unlock()
 	s.windowCost += it.cost
 	if old != nil {
-		s.windowCost -= old.Value.(*item).cost
-		s.exit(old.Value.(*item))
+		s.windowCost -= old.cost
+		s.exit(old)
 	} else {
 		s.deleteMain(key)
 	}
@@ -164,31 +161,31 @@ func (s *store) deleteMain(key string) {
 
 // oldest is the item of the window that has waited longest without being asked for. Those that have been asked for go to the
 // front once more. The caller holds mu.
-func (s *store) oldest() *list.Element {
+func (s *store) oldest() *item {
 	s.index.Lock()
 	defer s.index.Unlock()
 	for range maxChances {
-		element := s.order.Back()
-		if !element.Value.(*item).asked.Swap(false) {
-			return element
+		it := s.order.oldest
+		if !it.asked.Swap(false) {
+			return it
 		}
-		s.order.MoveToFront(element)
+		s.order.remove(it)
+		s.order.push(it)
 	}
-	return s.order.Back()
+	return s.order.oldest
 }
 
 // demote moves the oldest items of the window to the main part, which may refuse them: some at once, as each time takes a turn of
 // ristretto's goroutine. They are found in the window until they are in the main part. The caller holds mu.
 func (s *store) demote() {
 	var moved, refused []*item
-	for len(moved) < batch && s.order.Len() > 0 && s.windowCost > s.windowMax-s.windowMax/slack {
-		element := s.oldest()
-		if s.windowCost <= s.windowMax && element == s.order.Front() {
+	for len(moved) < batch && s.order.oldest != nil && s.windowCost > s.windowMax-s.windowMax/slack {
+		it := s.oldest()
+		if s.windowCost <= s.windowMax && it == s.order.newest {
 			break // which has only just come
 		}
-		it := element.Value.(*item)
 		s.index.Lock()
-		s.order.Remove(element)
+		s.order.remove(it)
 		s.index.Unlock()
 		s.windowCost -= it.cost
 		moved = append(moved, it)
@@ -218,14 +215,13 @@ func (s *store) Delete(key string) {
 // remove deletes a key. The caller holds mu.
 func (s *store) remove(key string) {
 	s.index.Lock()
-	element := s.keys[key]
-	if element != nil {
-		s.order.Remove(element)
+	it := s.keys[key]
+	if it != nil {
+		s.order.remove(it)
 		delete(s.keys, key)
 	}
 	s.index.Unlock()
-	if element != nil {
-		it := element.Value.(*item)
+	if it != nil {
 		s.windowCost -= it.cost
 		s.exit(it)
 		return
@@ -245,7 +241,7 @@ func (s *store) Resize(budget int64) {
 	s.budget.Store(budget)
 	s.windowMax = budget * windowShare / 100
 	s.main.UpdateMaxCost(max(1, budget-s.windowMax))
-	for s.windowCost > s.windowMax && s.order.Len() > 0 {
+	for s.windowCost > s.windowMax && s.order.oldest != nil {
 		s.demote()
 	}
 	s.shrink()
@@ -275,8 +271,8 @@ func (s *store) shrink() {
 func (s *store) Walk(visit func(respcache.Value) bool) {
 	s.index.RLock()
 	values := make([]respcache.Value, 0, len(s.keys))
-	for _, e := range s.keys { // and not order, which lacks what is on its way to the main part
-		values = append(values, e.Value.(*item).value)
+	for _, it := range s.keys { // and not order, which lacks what is on its way to the main part
+		values = append(values, it.value)
 	}
 	s.index.RUnlock()
 	for _, v := range values {
@@ -303,8 +299,8 @@ func (s *store) Close() error {
 		return nil
 	}
 	s.closed = true
-	for s.order.Len() > 0 {
-		s.remove(s.order.Back().Value.(*item).key)
+	for s.order.oldest != nil {
+		s.remove(s.order.oldest.key)
 	}
 	s.main.Close()
 	return nil
