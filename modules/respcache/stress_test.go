@@ -49,6 +49,9 @@ func (v *versions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h["Vary"] = []string{"X-Variant"}
 	h["Content-Type"] = []string{"application/octet-stream"}
 	h["X-Lines"] = []string{etag, "", strings.Repeat(etag, rand.IntN(300)), etag}
+	if len(content(etag)) == 0 {
+		delete(r.Header, "Range") // net/http answers it with a part that is none
+	}
 	if key%2 == 0 || r.Header.Get("Range") != "" || r.Header.Get("If-None-Match") == etag || r.Method == http.MethodHead {
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content(etag)))
 		return
@@ -128,7 +131,7 @@ func TestAnswersStayWhole(t *testing.T) {
 	}
 	var group sync.WaitGroup
 	var hits, confirmed, parts atomic.Int64
-	rounds := figure(t, 3000, 400)
+	rounds := figure(t, 3000, 250)
 	for range 8 {
 		group.Go(func() {
 			for range rounds {
