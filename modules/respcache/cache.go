@@ -224,7 +224,8 @@ func (c *cache) discard(o *object) {
 	case len(objects) == 1:
 		c.store.Delete(o.key)
 	default:
-		c.store.Put(o.key, newResource(o.key, slices.Delete(slices.Clone(objects), at, at+1)))
+		r := newResource(o.key, slices.Delete(slices.Clone(objects), at, at+1))
+		c.store.Put(r.key, r) // whose key is in the memory of an object that is left
 	}
 }
 

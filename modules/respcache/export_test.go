@@ -49,3 +49,10 @@ func FillsForTest() (followers, left int) {
 	})
 	return followers, left
 }
+
+// SweepForTest reclaims memory, and tells how many bytes of bodies and of the store's budget are held, and how many items.
+func SweepForTest(h *Handler) (bytes, items int64) {
+	h.cache.sweep()
+	f := h.cache.store.Figures()
+	return h.cache.memory.arena.inUse.Load() + h.cache.memory.inFlight.Load() + f.Held, f.Items
+}

@@ -50,7 +50,7 @@ type object struct {
 // keep gives the object its key and header. Nobody else sees it yet.
 func (o *object) keep(key string, fields []headerField) {
 	o.key, o.header = pack(key, fields)
-	o.own.beside = objectOverhead + int64(len(o.key)+len(o.header))
+	o.own.beside = o.fixed()
 }
 
 // mark lets the object be purged by names. It refers to their marks until it is gone.
@@ -123,11 +123,17 @@ const (
 
 // cost is what the object takes, in bytes.
 func (o *object) cost() int64 {
-	n := objectOverhead + o.body.capacity() + 40*int64(len(o.body.more)) + markOverhead*int64(len(o.marks)) + o.named
-	n += int64(len(o.header) + len(o.removed))
+	n := o.fixed() + o.body.capacity() + 40*int64(len(o.body.more)) + markOverhead*int64(len(o.marks)) + o.named
+	n += int64(len(o.removed))
 	if o.body != &o.own {
 		n += o.body.beside
 	}
+	return n
+}
+
+// fixed is what the object takes without its body and its marks.
+func (o *object) fixed() int64 {
+	n := objectOverhead + int64(len(o.key)+len(o.header))
 	for _, f := range o.vary {
 		n += fieldOverhead + int64(len(f.value))
 	}
@@ -165,7 +171,7 @@ func newResource(key string, objects []*object) *resource {
 		key = r.objects[0].key // and not that of an object that is gone, which would keep its header in memory
 	}
 	r.key = key
-	r.cost += resourceOverhead + int64(len(key))
+	r.cost += resourceOverhead
 	return r
 }
 
@@ -209,8 +215,9 @@ func (o *object) copy() *object {
 	c := &object{
 		terms: o.terms, key: o.key, status: o.status, header: o.header, vary: o.vary, accepted: o.accepted, varies: o.varies,
 		coding: o.coding, known: o.known, removed: o.removed, body: o.body, length: o.length, first: o.first, total: o.total,
-		born: o.born, came: o.came, began: o.began, marks: o.marks, named: o.named, gen: o.gen,
+		born: o.born, came: o.came, began: o.began, named: o.named, gen: o.gen,
 	}
+	c.marks = append(c.mark1[:0], o.marks...) // and not those in the room of the original, which would stay in memory with it
 	c.refs.Store(1)
 	return c
 }
