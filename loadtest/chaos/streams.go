@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,6 +26,10 @@ type streams struct {
 // echoTimeout is how long a WebSocket may be silent after a message.
 const echoTimeout = 15 * time.Second
 
+// choiceTimeout is how long a proxy may send all streams to one upstream: one that stood still, as everything may on a busy
+// machine, comes back to its share within half a minute.
+const choiceTimeout = time.Minute
+
 // openStreams opens all of them, half of each kind.
 func (w *world) openStreams(ctx context.Context, end context.Context) (*streams, error) {
 	s := &streams{world: w, end: end}
@@ -42,10 +45,10 @@ func (w *world) openStreams(ctx context.Context, end context.Context) (*streams,
 			if i%2 == 1 {
 				open = s.events
 			}
-			for try := 0; ; try++ {
+			for deadline := time.Now().Add(choiceTimeout); ; {
 				wrong, err := open(ctx, p)
-				if err == nil && wrong && try > 100 {
-					err = errors.New("the proxy chooses one upstream only")
+				if err == nil && wrong && time.Now().After(deadline) {
+					err = fmt.Errorf("the proxy chooses one upstream only, for %v", choiceTimeout)
 				}
 				if err != nil {
 					failed <- fmt.Errorf("opening a stream: %w", err)
@@ -54,6 +57,7 @@ func (w *world) openStreams(ctx context.Context, end context.Context) (*streams,
 				if !wrong {
 					return
 				}
+				time.Sleep(10 * time.Millisecond)
 			}
 		})
 	}
