@@ -221,26 +221,11 @@ func TestRewritesAreApart(t *testing.T) {
 // broken is an upstream that speaks HTTP by hand, to break off where it likes.
 func broken(t *testing.T, answer string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					_, _ = io.WriteString(conn, answer)
-				}
-			}()
+	return gatehousetest.Listen(t, func(conn net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			_, _ = io.WriteString(conn, answer)
 		}
-	}()
-	return l.Addr().String()
+	})
 }
 
 // An answer that breaks off is neither stored, nor taken for a whole one by any client.
